@@ -1,0 +1,20 @@
+"""The one exception whose message is written for the person at the keyboard."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NemoExtError(Exception):
+    """Something the user can put right.
+
+    The message is one line: it names the thing and the remedy. The command line prints it
+    without a traceback and exits with status 1.
+    """
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the known word closest to ``word``, or an empty string."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,204 @@
+"""The nouns of the house. Every floor may import this file; it imports nothing of ours but errors.
+
+Shape suffixes used everywhere: B batch, T_text tokens, T_mel frames, T_audio samples,
+D embedding width, P length of the voice vector.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MelSpec:
+    """The settings that define a mel: an acoustic model and a vocoder must agree on all of them.
+
+    The mel is ``log(mel_basis @ |STFT| ** mag_power + log_guard)`` (natural log, Slaney mel scale and norm),
+    with a centred STFT, so ``n`` samples make ``n // hop_length + 1`` frames.
+    """
+
+    sample_rate: int = 22050  # Hz
+    n_fft: int = 1024  # samples
+    hop_length: int = 256  # samples
+    win_length: int = 1024  # samples, Hann
+    n_mels: int = 80
+    f_min: float = 0.0  # Hz
+    f_max: float = 8000.0  # Hz
+    mag_power: float = 1.0
+    log_guard: float = 1e-5  # added before the logarithm
+
+    def frames(self, samples: int) -> int:
+        """Number of mel frames that ``samples`` audio samples make."""
+        return samples // self.hop_length + 1
+
+    def seconds(self, frames: int) -> float:
+        """Duration in seconds of ``frames`` frames."""
+        return frames * self.hop_length / self.sample_rate
+
+    def differences(self, other: MelSpec) -> list[str]:
+        """One ``name: ours != theirs`` for every setting in which the two differ."""
+        ours, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        return [f"{k}: {ours[k]} != {theirs[k]}" for k in ours if ours[k] != theirs[k]]
+
+
+@dataclass
+class Utterance:
+    """One row of a manifest. JSON keys are the field names; None and empty values are left out."""
+
+    id: str
+    audio_filepath: str  # relative to the manifest's folder, or absolute
+    text: str
+    duration: float = 0.0  # seconds
+    normalized_text: str | None = None  # given by the publisher; otherwise made by text.normalize
+    speaker: str | None = None  # name of the base voice (NeMo's manifest key)
+    language: str | None = None  # ISO 639-1: en, de
+    style: str | None = None  # neutral, anger, ...
+    notes: list[str] = field(default_factory=list)  # what was done to the recording: "mixed down from 2 channels"
+
+
+@dataclass
+class BaseVoice:
+    """A voice that a model was trained with: a row of its embedding table, and no adapters."""
+
+    name: str
+    language: str = "en"
+    pitch_mean: float = 0.0  # Hz, over voiced frames
+    pitch_std: float = 1.0  # Hz
+    style: str | None = None
+    utterances: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Batch:
+    """What an acoustic model trains on. Padded with zeros; masks come from the lengths."""
+
+    ids: list[str]
+    tokens: Tensor  # (B, T_text) int64
+    token_lens: Tensor  # (B,) int64
+    mel: Tensor  # (B, n_mels, T_mel) float32, log-mel
+    mel_lens: Tensor  # (B,) int64
+    pitch_normalized: Tensor  # (B, T_mel) float32: (F0 - voice mean) / voice std where voiced, 0 where not
+    energy: Tensor  # (B, T_mel) float32: L2 norm of the linear magnitude spectrum's frame
+    attn_prior: Tensor  # (B, T_mel, T_text) float32, beta-binomial
+    voice_ids: Tensor  # (B,) int64, index into the model's base voices
+    durations: Tensor | None = None  # (B, T_text) int64, where known
+
+    def to(self, device: Any) -> Batch:
+        """The same batch with every tensor on ``device``."""
+        return _map_tensors(self, lambda t: t.to(device))
+
+    def pin_memory(self) -> Batch:
+        """The same batch with every tensor in page-locked memory."""
+        return _map_tensors(self, lambda t: t.pin_memory())
+
+
+@dataclass
+class SegmentBatch:
+    """What a vocoder trains on: random segments cut at frame boundaries."""
+
+    ids: list[str]
+    audio: Tensor  # (B, T_mel * hop) float32 in [-1, 1]
+    mel: Tensor  # (B, n_mels, T_mel) float32, log-mel of exactly that audio within its whole utterance
+
+    def to(self, device: Any) -> SegmentBatch:
+        """The same batch with every tensor on ``device``."""
+        return _map_tensors(self, lambda t: t.to(device))
+
+    def pin_memory(self) -> SegmentBatch:
+        """The same batch with every tensor in page-locked memory."""
+        return _map_tensors(self, lambda t: t.pin_memory())
+
+
+def _map_tensors(batch: Any, function: Any) -> Any:
+    changed = {f.name: function(v) for f in dataclasses.fields(batch) if hasattr(v := getattr(batch, f.name), "dim")}
+    return dataclasses.replace(batch, **changed)
+
+
+@dataclass
+class Tokens:
+    """A text as an acoustic model reads it."""
+
+    ids: np.ndarray  # (T_text,) int64
+    symbols: list[str]  # T_text symbols of the token table
+    words: list[tuple[str, int, int]]  # (written word, first token, one past its last token)
+    normalized: str  # what was spoken, after normalization
+    unknown: list[tuple[str, int]] = field(default_factory=list)  # (character, position in the given text), left out
+
+
+@dataclass
+class AcousticOutput:
+    """What an acoustic model says of ``tokens``."""
+
+    mel: Tensor  # (B, n_mels, T_mel) float32, log-mel; frames beyond mel_lens are undefined
+    mel_lens: Tensor  # (B,) int64
+    durations: Tensor  # (B, T_text) int64 frames per token, after pace
+    pitch: Tensor  # (B, T_text) Hz per token
+
+
+@dataclass
+class Speech:
+    """What ``say`` gives back."""
+
+    audio: np.ndarray  # (T_audio,) float32 in [-1, 1]
+    sample_rate: int
+    voice: str
+    words: list[tuple[str, float, float]]  # (word, start in s, end in s)
+    tokens: list[tuple[str, float, float]]  # (symbol, start in s, end in s)
+    mel: np.ndarray  # (n_mels, T_mel), sentences joined
+    notes: list[str] = field(default_factory=list)  # what the speaker should know: "Griffin-Lim", unknown characters
+
+
+class AcousticModel(Protocol):
+    """tokens + voice vector -> mel. Implemented by models/acoustic."""
+
+    mel_spec: MelSpec
+    frontend: Any  # text.frontend.TextFrontend
+    voices: list[BaseVoice]
+
+    def voice_vector(self, name: str) -> torch.Tensor:
+        """The voice vector ``(P,)`` of the base voice ``name``; an unknown name is an error that names the nearest."""
+        ...
+
+    def predict_mel(
+        self,
+        tokens: torch.Tensor,
+        token_lens: torch.Tensor,
+        voice: torch.Tensor,
+        *,
+        pitch_stats: torch.Tensor | None = None,
+        pace: float = 1.0,
+        pitch_shift: float = 0.0,
+    ) -> AcousticOutput:
+        """Speak ``tokens (B, T_text)`` with ``voice (B, P)``; ``pace`` a factor, ``pitch_shift`` in semitones.
+
+        ``pitch_stats (B, 2)``: mean and standard deviation of each voice's F0 in Hz.
+        """
+        ...
+
+
+class VocoderModel(Protocol):
+    """mel -> audio. Implemented by models/vocoder and by Griffin-Lim."""
+
+    mel_spec: MelSpec
+
+    def decode(self, mel: torch.Tensor) -> torch.Tensor:
+        """``mel (B, n_mels, T_mel)`` log-mel -> audio ``(B, T_mel * hop_length)`` in [-1, 1]."""
+        ...
+
+
+@dataclass
+class Preview:
+    """What a model shows of itself after a validation: arrays only, drawn by training.callbacks."""
+
+    mels: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (n_mels, T_mel)
+    alignments: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (T_text, T_mel)
+    curves: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (T,), for instance pitch in Hz
+    audio: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (T_audio,)
