@@ -1,0 +1,149 @@
+"""The only file that reaches into NeMo's internals. Every reach says what it is for.
+
+Importing it costs seconds (NeMo imports Lightning, lhotse, numba): do so only where a model is made or restored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nemo_ext.errors import NemoExtError
+
+# Telemetry: NeMo starts NVIDIA's OneLogger at import, which announces itself on two lines in every process.
+# It sends nothing without an exporter; its loggers are silenced before NeMo is imported.
+for _name in (
+    "nv_one_logger.api.config",
+    "nv_one_logger.training_telemetry.api.training_telemetry_provider",
+):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # third-party deprecations at import are not our users' business
+    import torch
+    from nemo.core.classes import ModelPT
+    from nemo.core.classes import common as _common
+    from nemo.utils import logging as nemo_logging
+
+# Our models' classes by what a checkpoint's ``target`` may say: our own path, or the stock class we replace.
+_CLASS_OF_TARGET: dict[str, type[Any]] = {}
+
+ModelClass = TypeVar("ModelClass", bound=type[Any])
+
+
+def register(replaces: str | None = None) -> Callable[[ModelClass], ModelClass]:
+    """Class decorator: let NeMo build and restore this model, and no more than this model.
+
+    NeMo 3 builds only targets whose path starts with an allowed prefix and whose class is a Module or a ModelPT.
+    The prefix added here is the whole path of one class, so that a stranger's ``.nemo`` gains nothing else.
+
+    ``replaces``: the path of the stock class whose checkpoints this class restores.
+    """
+
+    def decorate(cls: ModelClass) -> ModelClass:
+        path = f"{cls.__module__}.{cls.__qualname__}"
+        if path not in _common.ALLOWED_TARGET_PREFIXES:
+            _common.ALLOWED_TARGET_PREFIXES.append(path)
+        _CLASS_OF_TARGET[path] = cls
+        if replaces:
+            _CLASS_OF_TARGET[replaces] = cls
+        return cls
+
+    return decorate
+
+
+def quiet(level: int = logging.ERROR) -> None:
+    """Keep NeMo's and Lightning's own chatter (set-up reports, tips) off the screen."""
+    nemo_logging.setLevel(level)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "pytorch_lightning", "nemo_logger"):
+        logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    before = nemo_logging.getEffectiveLevel()
+    nemo_logging.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        nemo_logging.setLevel(before)
+
+
+def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
+    """The model in the ``.nemo`` file at ``path``, in evaluation mode on ``device``.
+
+    A checkpoint of stock NeMo's FastPitch or HiFi-GAN comes back as our class of that name.
+
+    Raises:
+        NemoExtError: the file is missing, damaged, of a class that is not ours, or names a ``_target_`` outside
+            the allow-list.
+    """
+    import nemo_ext.models  # noqa: F401  registers every model class; imported here since models import this file
+
+    path = Path(path).expanduser().resolve()
+    if not path.is_file():
+        raise NemoExtError(f"no model at {path}: give the path of a .nemo file")
+    try:
+        with _quietly():
+            config = ModelPT.restore_from(str(path), return_config=True)
+            _refuse_foreign_targets(config, path)
+            cls = _CLASS_OF_TARGET.get(str(config["target"] if "target" in config else None))
+            if cls is None:
+                raise NemoExtError(
+                    f"{path} holds a '{config['target'] if 'target' in config else 'nameless'}' model, which is "
+                    f"none of ours; known: {', '.join(sorted(_CLASS_OF_TARGET))}"
+                )
+            model = cls.restore_from(str(path), map_location=torch.device(device))
+    except NemoExtError:
+        raise
+    except Exception as error:
+        # A restore that fails half-way leaves NeMo's global flag up, and the next model made in this process
+        # would silently get no training data.
+        ModelPT._set_model_restore_state(is_being_restored=False)
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NemoExtError(f"{path} cannot be restored: {first_line[:300]}; make it again or copy it again") from error
+    return model.eval()
+
+
+def _refuse_foreign_targets(config: Any, path: Path) -> None:
+    """Refuse a checkpoint that names code outside the allow-list, before anything of it is built."""
+    for where, target in _targets(config):
+        if not _common._is_target_allowed(target):
+            raise NemoExtError(
+                f"{path} names '{target}' ({where}), which is outside the allow-list: "
+                "it may run foreign code, so it is not loaded; get the model from a source you trust"
+            )
+
+
+def _targets(node: Any, where: str = "model_config.yaml") -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping):
+        for key in node:
+            value = node[key]
+            if key in ("_target_", "target", "cls") and isinstance(value, str) and ("." in value or key == "_target_"):
+                yield f"{where}: {key}", value
+            else:
+                yield from _targets(value, f"{where}: {key}")
+    elif isinstance(node, Sequence) and not isinstance(node, str):
+        for i, item in enumerate(node):
+            yield from _targets(item, f"{where}[{i}]")
+
+
+def save(model: Any, path: str | Path) -> Path:
+    """Write ``model`` as a ``.nemo`` file at ``path``: beside it first, then renamed, so never half-written."""
+    path = Path(path).expanduser().resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        beside = Path(folder) / path.name
+        try:
+            with _quietly():
+                model.save_to(str(beside))
+            os.replace(beside, path)
+        except OSError as error:
+            raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
+    return path
