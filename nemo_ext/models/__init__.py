@@ -1,0 +1,3 @@
+"""Importing this package registers every model class with NeMo, so that ``ModelPT.restore_from`` finds ours."""
+
+from nemo_ext.models.acoustic import fastpitch as fastpitch
