@@ -1,0 +1,1 @@
+"""Recordings -> manifest: recipes, checks, splits, report."""
