@@ -1,0 +1,26 @@
+"""Text-to-speech on NVIDIA NeMo 3: fast, controllable, deployable voices.
+
+``nemo_ext.load("A/model.nemo", "B/model.nemo").say("Hello.", voice="anna")`` speaks. Importing this package is cheap:
+torch and NeMo are imported when something is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nemo_ext.synthesis.pipeline import Pipeline
+    from nemo_ext.types import AcousticModel, VocoderModel
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(
+    acoustic: str | Path | AcousticModel, vocoder: str | Path | VocoderModel | None = None, device: str = "auto"
+) -> Pipeline:
+    """A voice ready to speak: see `nemo_ext.synthesis.pipeline.load`."""
+    from nemo_ext.synthesis import pipeline
+
+    return pipeline.load(acoustic, vocoder, device)

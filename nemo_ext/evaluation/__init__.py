@@ -1,0 +1,1 @@
+"""Measures: distortion, identification, alignment, pitch."""

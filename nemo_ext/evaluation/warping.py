@@ -1,0 +1,114 @@
+"""Dynamic time warping and symbol alignment: exact, compiled, without approximation.
+
+Sakoe and Chiba, "Dynamic programming algorithm optimization for spoken word recognition" (1978), the unweighted form:
+steps (1, 0), (0, 1) and (1, 1), each cell of the path counted once; ends fixed to ends; no window. Needleman and
+Wunsch (1970) for symbols, with unit costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def distances(left: Array, right: Array) -> Array:
+    """Euclidean distance of every frame of ``left (N, D)`` to every frame of ``right (M, D)``: ``(N, M)``."""
+    left64, right64 = left.astype(np.float64), right.astype(np.float64)
+    squares = (left64**2).sum(1)[:, None] + (right64**2).sum(1)[None, :] - 2.0 * left64 @ right64.T
+    apart: Array = np.sqrt(np.maximum(squares, 0.0)).astype(np.float32)
+    return apart
+
+
+def warp(cost: Array) -> NDArray[np.int64]:
+    """The cheapest path from corner to corner of ``cost (N, M)``: pairs ``(K, 2)`` of frames, in order."""
+    return _warp(np.ascontiguousarray(cost, dtype=np.float32))
+
+
+def warped_distance(left: Array, right: Array) -> float:
+    """Mean distance per step along the cheapest path between ``left (N, D)`` and ``right (M, D)``."""
+    total, steps = _cheapest(distances(left, right))
+    return float(total / steps)
+
+
+def align_symbols(left: Sequence[Hashable], right: Sequence[Hashable]) -> list[tuple[int, int]]:
+    """Pairs of equal symbols in a cheapest alignment of two sequences (insert, delete and replace cost 1 each)."""
+    names: dict[Hashable, int] = {}
+    codes = [np.array([names.setdefault(s, len(names)) for s in side], np.int64) for side in (left, right)]
+    if not len(codes[0]) or not len(codes[1]):
+        return []
+    return [(int(i), int(j)) for i, j in _matches(codes[0], codes[1])]
+
+
+@numba.njit(cache=True)
+def _warp(cost: np.ndarray) -> np.ndarray:
+    rows, columns = cost.shape
+    total = np.full((rows + 1, columns + 1), np.inf)
+    total[0, 0] = 0.0
+    for i in range(1, rows + 1):
+        for j in range(1, columns + 1):
+            total[i, j] = cost[i - 1, j - 1] + min(total[i - 1, j - 1], total[i - 1, j], total[i, j - 1])
+    path = np.empty((rows + columns, 2), np.int64)
+    i, j, length = rows, columns, 0
+    while i > 0 and j > 0:
+        path[length, 0], path[length, 1] = i - 1, j - 1
+        length += 1
+        best = min(total[i - 1, j - 1], total[i - 1, j], total[i, j - 1])
+        if total[i - 1, j - 1] == best:
+            i, j = i - 1, j - 1
+        elif total[i - 1, j] == best:
+            i -= 1
+        else:
+            j -= 1
+    return path[:length][::-1].copy()
+
+
+@numba.njit(cache=True)
+def _cheapest(cost: np.ndarray) -> Any:
+    """(cost, length) of the cheapest path; two rows of memory, since only the sum is wanted."""
+    rows, columns = cost.shape
+    total, steps = np.full(columns + 1, np.inf), np.zeros(columns + 1, np.int64)
+    total[0] = 0.0
+    for i in range(rows):
+        diagonal, diagonal_steps = total[0], steps[0]
+        total[0] = np.inf
+        for j in range(1, columns + 1):
+            best, length = diagonal, diagonal_steps
+            diagonal, diagonal_steps = total[j], steps[j]
+            if total[j] < best:
+                best, length = total[j], steps[j]
+            if total[j - 1] < best:
+                best, length = total[j - 1], steps[j - 1]
+            total[j], steps[j] = best + cost[i, j - 1], length + 1
+    return total[columns], steps[columns]
+
+
+@numba.njit(cache=True)
+def _matches(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    rows, columns = len(left), len(right)
+    total = np.empty((rows + 1, columns + 1), np.int64)
+    total[0, :] = np.arange(columns + 1)
+    total[:, 0] = np.arange(rows + 1)
+    for i in range(1, rows + 1):
+        for j in range(1, columns + 1):
+            replaced = total[i - 1, j - 1] + (left[i - 1] != right[j - 1])
+            total[i, j] = min(replaced, total[i - 1, j] + 1, total[i, j - 1] + 1)
+    pairs = np.empty((min(rows, columns), 2), np.int64)
+    i, j, count = rows, columns, 0
+    while i > 0 and j > 0:
+        same = left[i - 1] == right[j - 1]
+        if total[i, j] == total[i - 1, j - 1] + (not same):
+            if same:
+                pairs[count, 0], pairs[count, 1] = i - 1, j - 1
+                count += 1
+            i, j = i - 1, j - 1
+        elif total[i, j] == total[i - 1, j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return pairs[:count][::-1].copy()

@@ -1,0 +1,283 @@
+"""The chain text -> tokens -> mel -> audio: the only place that knows it.
+
+Whoever speaks, in a job, a notebook, a server or a test, does so through `Pipeline.say`. It depends on the two
+protocols in types.py and on no model class.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.synthesis import joining
+from nemo_ext.types import AcousticModel, BaseVoice, Speech, Tokens, VocoderModel
+
+# what a person may ask for: lowest, highest, unit
+LIMITS = {
+    "pace": (0.25, 4.0, "times the normal speed"),
+    "pitch": (-24.0, 24.0, "semitones"),
+    "volume": (-60.0, 20.0, "dB"),
+}
+SENTENCE_PAUSE = 0.40  # seconds at pace 1, from the last sound of one to the first of the next
+CLAUSE_PAUSE = 0.20  # where a sentence was too long for one breath
+PARAGRAPH_PAUSE = 0.80  # across an empty line
+MAX_CHARACTERS = 240  # of one piece: about 16 s; FastPitch's quality falls off beyond what it was trained on
+SENTENCE_END = re.compile(r"[.!?…。:;][\"'”’»)\]]*$")
+
+
+@dataclass
+class _Piece:
+    """One sentence, spoken. Times are frames from its own start."""
+
+    tokens: Tokens
+    durations: np.ndarray  # (T_text,) frames
+    mel: np.ndarray  # (n_mels, T_mel)
+    audio: np.ndarray  # (T_mel * hop,)
+    pause: float  # seconds of silence wanted before it
+
+
+def load(
+    acoustic: str | Path | AcousticModel, vocoder: str | Path | VocoderModel | None = None, device: str = "auto"
+) -> Pipeline:
+    """A voice ready to speak: ``load("A/model.nemo", "B/model.nemo").say("Hello.")``.
+
+    Args:
+        acoustic: path of an acoustic model's ``.nemo`` file, or the model itself.
+        vocoder: the same for the vocoder; without one the audio comes from Griffin-Lim.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto``, the first GPU where there is one.
+
+    Raises:
+        NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec.
+    """
+    return Pipeline(_model(acoustic, device), None if vocoder is None else _model(vocoder, device), device)
+
+
+class Pipeline:
+    """An acoustic model and a vocoder that speak together."""
+
+    def __init__(self, acoustic: AcousticModel, vocoder: VocoderModel | None = None, device: str = "auto") -> None:
+        if not hasattr(acoustic, "predict_mel"):
+            raise NemoExtError(f"acoustic= is a {type(acoustic).__name__}, which reads no text: give an acoustic model")
+        if vocoder is not None and not hasattr(vocoder, "decode"):
+            raise NemoExtError(f"vocoder= is a {type(vocoder).__name__}, which makes no audio: give a vocoder")
+        self.device = _device(device)
+        self.notes: list[str] = []
+        if vocoder is None:
+            from nemo_ext.models.vocoder.griffin_lim import GriffinLim
+
+            vocoder = GriffinLim(acoustic.mel_spec)
+            self.notes.append("no vocoder was given: audio by Griffin-Lim, which sounds metallic")
+        if differing := acoustic.mel_spec.differences(vocoder.mel_spec):
+            raise NemoExtError(
+                "the acoustic model and the vocoder were made for different mels, so they cannot speak together: "
+                f"{', '.join(differing)}; train one of them with the other's settings"
+            )
+        self.acoustic: Any = _at(acoustic, self.device)
+        self.vocoder: Any = _at(vocoder, self.device)
+        self.mel_spec = acoustic.mel_spec
+
+    @property
+    def voices(self) -> list[str]:
+        """Names of the voices, the default one first."""
+        return [voice.name for voice in self.acoustic.voices]
+
+    def say(
+        self,
+        text: str,
+        voice: str | None = None,
+        *,
+        pace: float = 1.0,
+        pitch: float = 0.0,
+        volume: float = 0.0,
+        language: str | None = None,
+    ) -> Speech:
+        """Speak ``text``, of any length.
+
+        Args:
+            text: as written; it is normalized and split into sentences here.
+            voice: name of a voice; the model's first one when None.
+            pace: factor on the speed, 0.25 to 4.
+            pitch: shift in semitones, -24 to 24.
+            volume: gain in dB, -60 to 20. Never clips: peaks are limited, and the notes say so.
+            language: ISO 639-1; the voice's own when None.
+
+        Raises:
+            NemoExtError: nothing to speak in ``text``, an unknown voice, or a value out of range.
+        """
+        for name, value in (("pace", pace), ("pitch", pitch), ("volume", volume)):
+            _check_range(name, value)
+        chosen, notes = self._voice(voice)
+        language = language or chosen.language
+        notes = [*self.notes, *notes]
+        pieces: list[_Piece] = []
+        for sentence, position, pause in _sentences(text, self.acoustic.frontend, language):
+            tokens = self.acoustic.frontend.encode(sentence, language)
+            notes += [f"no token for {c!r} at character {position + at + 1}: left out" for c, at in tokens.unknown]
+            if _speakable(tokens):
+                pieces.append(self._speak(tokens, chosen, pace, pitch, pause / pace))
+        if not pieces:
+            raise NemoExtError(f"nothing to speak in {_shortened(text)}: give a text with at least one word")
+        return self._join(pieces, chosen.name, volume, notes)
+
+    def copy(self, audio: np.ndarray) -> np.ndarray:
+        """Copy synthesis: the vocoder's reading of a recording's own mel; ``(T_audio,)`` in and out.
+
+        What it lacks against the recording is the vocoder's doing, not the acoustic model's.
+        """
+        from nemo_ext.audio.mel import log_mel
+
+        mel = torch.from_numpy(log_mel(np.ascontiguousarray(audio, dtype=np.float32), self.mel_spec))
+        return self._decode(mel[None].to(self.device))[: len(audio)]
+
+    def _voice(self, name: str | None) -> tuple[BaseVoice, list[str]]:
+        voices: list[BaseVoice] = self.acoustic.voices
+        if name is None:
+            others = f" of {len(voices)}" if len(voices) > 1 else ""
+            return voices[0], [f"no voice was given: '{voices[0].name}', the first{others}"]
+        for voice in voices:
+            if voice.name == name:
+                return voice, []
+        some = ", ".join(self.voices[:8]) + (f" and {len(voices) - 8} more" if len(voices) > 8 else "")
+        raise NemoExtError(f"no voice '{name}' in this model{nearest(name, self.voices) or '.'} It has: {some}")
+
+    @torch.inference_mode()
+    def _speak(self, tokens: Tokens, voice: BaseVoice, pace: float, pitch: float, pause: float) -> _Piece:
+        ids = torch.from_numpy(tokens.ids).to(self.device)[None]
+        said = self.acoustic.predict_mel(
+            ids,
+            torch.tensor([ids.shape[1]], device=self.device),
+            self.acoustic.voice_vector(voice.name).to(self.device)[None],
+            pitch_stats=torch.tensor([[voice.pitch_mean, voice.pitch_std]], device=self.device),
+            pace=pace,
+            pitch_shift=pitch,
+        )
+        mel = said.mel[:, :, : int(said.mel_lens[0])]
+        return _Piece(tokens, said.durations[0].cpu().numpy(), mel[0].float().cpu().numpy(), self._decode(mel), pause)
+
+    @torch.inference_mode()
+    def _decode(self, mel: torch.Tensor) -> np.ndarray:
+        audio: np.ndarray = self.vocoder.decode(mel)[0].float().cpu().numpy()
+        if not np.isfinite(audio).all():
+            raise NemoExtError("the model's audio has NaN or infinite samples: its training failed; train it again")
+        return audio
+
+    def _join(self, pieces: list[_Piece], voice: str, volume: float, notes: list[str]) -> Speech:
+        spec, hop = self.mel_spec, self.mel_spec.hop_length
+        levelled = joining.level([piece.audio for piece in pieces], hop)
+        edges = [joining.silent_edges(audio, hop) for audio in levelled]
+        audios, mels = [], []
+        words: list[tuple[str, float, float]] = []
+        spoken: list[tuple[str, float, float]] = []
+        start = 0  # frames of the whole so far
+        cut_before = 0
+        for i, (piece, audio) in enumerate(zip(pieces, levelled, strict=True)):
+            frames = piece.mel.shape[1]
+            cut_after, next_cut_before, silence = 0, 0, 0
+            if i + 1 < len(pieces):
+                pause = round(pieces[i + 1].pause * spec.sample_rate / hop)
+                cut_after, next_cut_before, silence = joining.pause_cuts(edges[i].after, edges[i + 1].before, pause)
+            kept = slice(cut_before, max(frames - cut_after, cut_before + 1))
+            audios += [
+                joining.fade(audio[kept.start * hop : kept.stop * hop], spec.sample_rate),
+                np.zeros(silence * hop, np.float32),
+            ]
+            mels += [piece.mel[:, kept], np.full((spec.n_mels, silence), math.log(spec.log_guard), np.float32)]
+            times = _Times(piece.durations, start - cut_before, start, start + kept.stop - kept.start, spec.seconds(1))
+            spoken += [(s, *times.of(j, j + 1)) for j, s in enumerate(piece.tokens.symbols)]
+            words += [(word, *times.of(first, past)) for word, first, past in piece.tokens.words]
+            start += kept.stop - kept.start + silence
+            cut_before = next_cut_before
+        whole = np.concatenate(audios) * np.float32(10.0 ** (volume / 20.0))
+        whole, note = joining.limit(whole, spec.sample_rate)
+        notes = [*notes, note] if note else notes
+        return Speech(whole, spec.sample_rate, voice, words, spoken, np.concatenate(mels, axis=1), notes)
+
+
+class _Times:
+    """Seconds of tokens, from frames; the part of a sentence that was cut off is not spoken."""
+
+    def __init__(self, durations: np.ndarray, offset: int, first: int, last: int, frame: float) -> None:
+        self._ends = np.concatenate([[0], np.cumsum(durations)]) + offset
+        # frame i is centred at sample i * hop, so it begins half a hop earlier
+        self._seconds = np.clip(np.clip(self._ends, first, last) - 0.5, 0.0, None) * frame
+
+    def of(self, first: int, past: int) -> tuple[float, float]:
+        """Start and end of the tokens from ``first`` to the one before ``past``."""
+        return float(self._seconds[first]), float(self._seconds[past])
+
+
+def _sentences(text: str, frontend: Any, language: str) -> list[tuple[str, int, float]]:
+    """``(sentence, its position in the text, pause before it in seconds)`` of pieces short enough for one breath."""
+    found: list[tuple[str, int, float]] = []
+    end = 0
+    for sentence in frontend.sentences(text, language):
+        at = text.find(sentence, end)
+        at = at if at >= 0 else end
+        between = text[end:at]
+        pause = PARAGRAPH_PAUSE if between.count("\n") > 1 else SENTENCE_PAUSE
+        if found and not SENTENCE_END.search(found[-1][0].rstrip()) and "\n" not in between:
+            pause = CLAUSE_PAUSE
+        for part, offset in _breaths(sentence):
+            found.append((part, at + offset, CLAUSE_PAUSE if offset else pause))
+        end = at + len(sentence)
+    return found
+
+
+def _breaths(sentence: str) -> list[tuple[str, int]]:
+    """A sentence that is too long, split near its middle: after a comma where there is one, or between two words."""
+    if len(sentence) <= MAX_CHARACTERS:
+        return [(sentence, 0)]
+    middle = len(sentence) / 2
+    for pattern in (r"[,;:–—](?=\s)", r"(?=\s)"):
+        ends = [m.end() for m in re.finditer(pattern, sentence) if 0.2 < m.end() / len(sentence) < 0.8]
+        if ends:
+            cut = min(ends, key=lambda end: abs(end - middle))
+            break
+    else:
+        cut = round(middle)
+    return [*_breaths(sentence[:cut]), *((part, cut + at) for part, at in _breaths(sentence[cut:]))]
+
+
+def _speakable(tokens: Tokens) -> bool:
+    return any(c.isalpha() for symbol in tokens.symbols for c in symbol) and bool(tokens.normalized.strip())
+
+
+def _check_range(name: str, value: float) -> None:
+    lowest, highest, unit = LIMITS[name]
+    if not (isinstance(value, int | float) and math.isfinite(value) and lowest <= value <= highest):
+        raise NemoExtError(f"{name}={value} cannot be spoken: give {lowest:g} to {highest:g} {unit}")
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise NemoExtError(f"no device '{name}': give auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise NemoExtError(f"device={name}, but torch sees no GPU here: give device=cpu")
+    return device
+
+
+def _model(source: Any, device: str) -> Any:
+    if not isinstance(source, str | Path):
+        return source
+    from nemo_ext import _nemo
+
+    return _nemo.restore(source, _device(device))
+
+
+def _at(model: Any, device: torch.device) -> Any:
+    return model.to(device).eval() if isinstance(model, torch.nn.Module) else model

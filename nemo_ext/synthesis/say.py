@@ -1,0 +1,81 @@
+"""The job ``nemo-ext say``: a text in, an audio file out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from nemo_ext.errors import NemoExtError
+from nemo_ext.synthesis.config import SayConfig
+from nemo_ext.types import Speech
+
+FORMATS = (".wav", ".flac")
+
+
+def say(cfg: SayConfig) -> Speech:
+    """Speak the text of ``cfg`` and write it to ``cfg.out``; prints what was made and what should be known of it.
+
+    Raises:
+        NemoExtError: a missing option, an unreadable text, a place that cannot be written, or anything that
+            `Pipeline.say` refuses. Nothing is written then.
+    """
+    if not cfg.acoustic:
+        raise NemoExtError("acoustic= is missing: give the path of an acoustic model's .nemo file")
+    out = _writable(cfg.out)
+    text = _text(cfg)
+
+    from nemo_ext.audio.io import write  # these cost seconds; a wrong option should not
+    from nemo_ext.synthesis.pipeline import load
+
+    pipeline = load(cfg.acoustic, cfg.vocoder or None, cfg.device)
+    started = time.perf_counter()
+    speech = pipeline.say(
+        text,
+        cfg.voice or None,
+        pace=cfg.pace,
+        pitch=cfg.pitch,
+        volume=cfg.volume,
+        language=cfg.language or None,
+    )
+    taken = time.perf_counter() - started
+    write(out, speech.audio, speech.sample_rate)
+    seconds = len(speech.audio) / speech.sample_rate
+    print(f"{out}: {seconds:.2f} s, voice '{speech.voice}', made in {taken:.2f} s ({taken / seconds:.3f} of real time)")
+    for note in speech.notes:
+        print(f"  note: {note}")
+    return speech
+
+
+def _writable(name: str) -> Path:
+    """The path to write, refused before any model is loaded when it cannot be written."""
+    out = Path(name).expanduser()
+    if out.suffix.lower() not in FORMATS:
+        raise NemoExtError(f"out={name} names no audio format we write: end it in {' or '.join(FORMATS)}")
+    folder = out.parent
+    if not folder.is_dir():
+        raise NemoExtError(f"out={name}: there is no folder {folder}; make it first")
+    if out.is_dir() or not os.access(folder, os.W_OK):
+        raise NemoExtError(f"out={name} cannot be written: choose a file in a folder of your own")
+    return out
+
+
+def _text(cfg: SayConfig) -> str:
+    if cfg.text_file:
+        if cfg.text:
+            raise NemoExtError("text= and text_file= are both given: leave one out")
+        path = Path(cfg.text_file).expanduser()
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise NemoExtError(f"text_file={cfg.text_file} cannot be read: {reason}") from error
+    if cfg.text and cfg.text != "-":
+        return cfg.text
+    if not cfg.text and (sys.stdin is None or sys.stdin.isatty()):
+        raise NemoExtError('nothing to speak: give text="...", text_file=PATH, or pipe a text in')
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NemoExtError("the text on standard input is not UTF-8") from error
