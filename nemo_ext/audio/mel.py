@@ -123,8 +123,8 @@ def slaney_basis(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max:
     bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)  # Hz
     corners = _mel_to_hz(np.linspace(_hz_to_mel(f_min), _hz_to_mel(f_max), n_mels + 2))
     low, peak, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    triangles = np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)).clip(min=0.0)
-    return (triangles * 2.0 / (high - low)).astype(np.float32)
+    triangles: np.ndarray = np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)).clip(min=0.0)
+    return np.asarray(triangles * 2.0 / (high - low), dtype=np.float32)
 
 
 def _hz_to_mel(hz: float) -> float:
@@ -132,8 +132,9 @@ def _hz_to_mel(hz: float) -> float:
 
 
 def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    curved: np.ndarray = _KNEE_HZ * np.exp((mel - _KNEE_MEL) * _LOG_STEP)
-    return np.where(mel < _KNEE_MEL, mel * _HZ_PER_MEL, curved)
+    curved = _KNEE_HZ * np.exp((mel - _KNEE_MEL) * _LOG_STEP)
+    hz: np.ndarray = np.where(mel < _KNEE_MEL, mel * _HZ_PER_MEL, curved)
+    return hz
 
 
 def _tensor(audio: np.ndarray) -> Tensor:
