@@ -89,7 +89,6 @@ class Batch:
     energy: Tensor  # (B, T_mel) float32: L2 norm of the linear magnitude spectrum's frame
     attn_prior: Tensor  # (B, T_mel, T_text) float32, beta-binomial
     voice_ids: Tensor  # (B,) int64, index into the model's base voices
-    durations: Tensor | None = None  # (B, T_text) int64, where known
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""

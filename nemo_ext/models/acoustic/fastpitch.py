@@ -39,6 +39,7 @@ from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
 
+_TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -70,6 +71,7 @@ class FastPitchConfig:
     feedforward_width: int = 1536  # channels inside the convolutional feed-forward
     kernel_size: int = 3  # of the convolutional feed-forward, frames or tokens
     dropout: float = 0.1
+    attention_dropout: float = 0.1
     predictor_width: int = 256  # channels of duration, pitch and energy predictors
     predictor_layers: int = 2
     aligner_width: int = 80  # channels in which mel and text are compared
@@ -94,7 +96,7 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
         "d_inner": cfg.feedforward_width,
         "kernel_size": cfg.kernel_size,
         "dropout": cfg.dropout,
-        "dropatt": cfg.dropout,
+        "dropatt": cfg.attention_dropout,
         "dropemb": 0.0,
     }
 
@@ -205,6 +207,8 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             self.mel_spec = MelSpec(**cfg.mel)
             # stock makes the table for two voices and more; here one voice is a vector as well
             self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), cfg.symbols_embedding_dim)
+            # the output starts at the level of speech, which saves the first hundred steps
+            torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
             self.voices = _stock_voices(cfg)
             self.mel_spec = _stock_mel_spec(cfg.preprocessor)
@@ -321,18 +325,17 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         tokens_valid = token_mask.squeeze(2)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         alignment = self.align(batch, tokens_valid, condition)
-        durations = alignment.durations if batch.durations is None else batch.durations
 
-        pitch = average_per_token(batch.pitch_normalized, durations)
+        pitch = average_per_token(batch.pitch_normalized, alignment.durations)
         log_durations = module.duration_predictor(encoded, token_mask, conditioning=condition)
         pitch_predicted = module.pitch_predictor(encoded, token_mask, conditioning=condition)
         losses = {
-            "duration": weigh.duration * _mean_square(log_durations, torch.log(durations + 1.0), tokens_valid),
+            "duration": weigh.duration * _mean_square(log_durations, torch.log(alignment.durations + 1.0), tokens_valid),
             "pitch": weigh.pitch * _mean_square(pitch_predicted, pitch, tokens_valid),
         }
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
         if module.energy_predictor is not None:
-            energy = torch.log1p(average_per_token(batch.energy, durations))
+            energy = torch.log1p(average_per_token(batch.energy, alignment.durations))
             predicted = module.energy_predictor(encoded, token_mask, conditioning=condition)
             losses["energy"] = weigh.energy * _mean_square(predicted, energy, tokens_valid)
             encoded = encoded + module.energy_emb(energy[:, None, :]).transpose(1, 2)

@@ -1,0 +1,292 @@
+"""FastPitch: stock checkpoints load unchanged, ours round-trip, and the voice is a vector."""
+
+import dataclasses
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from nemo_ext import _nemo
+from nemo_ext.config import CONF
+from nemo_ext.errors import NemoExtError
+from nemo_ext.models.acoustic.fastpitch import FastPitch
+from nemo_ext.text.config import TextConfig
+from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.types import BaseVoice, Batch, MelSpec
+
+VOICES = [
+    BaseVoice("ada", pitch_mean=200.0, pitch_std=30.0),
+    BaseVoice("ben", pitch_mean=110.0, pitch_std=20.0),
+]
+TINY = {"width": 32, "encoder_layers": 1, "decoder_layers": 1, "feedforward_width": 48, "predictor_width": 32}
+
+
+def make(voices=VOICES, **changes):
+    """A toy FastPitch from the shipped YAML."""
+    torch.manual_seed(0)
+    cfg = OmegaConf.merge(
+        OmegaConf.load(CONF / "model/fastpitch.yaml"), OmegaConf.load(CONF / "model/size/fastpitch_tiny.yaml"), TINY
+    )
+    cfg.mel = dataclasses.asdict(MelSpec())
+    cfg.text = dataclasses.asdict(TextFrontend(TextConfig(alphabet="chars", g2p="graphemes", normalize=False)).config)
+    cfg.voices = [dataclasses.asdict(v) for v in voices]
+    return FastPitch(OmegaConf.merge(cfg, changes))
+
+
+def make_batch(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    token_lens, mel_lens = torch.tensor([12, 7, 9]), torch.tensor([80, 40, 61])
+    inside = torch.arange(12)[None] < token_lens[:, None]
+    frames = (torch.arange(80)[None] < mel_lens[:, None]).float()
+    size = len(model.vocab.tokens)
+    return Batch(
+        ids=["a", "b", "c"],
+        tokens=torch.randint(0, size - 1, (3, 12), generator=generator).add(1).where(
+            torch.randint(0, size - 1, (3, 12), generator=generator).add(1) != model.vocab.pad, torch.tensor(0)
+        )
+        * inside
+        + model.vocab.pad * ~inside,
+        token_lens=token_lens,
+        mel=(torch.randn(3, 80, 80, generator=generator) - 4) * frames[:, None],
+        mel_lens=mel_lens,
+        pitch_normalized=torch.randn(3, 80, generator=generator) * frames,
+        energy=torch.rand(3, 80, generator=generator) * frames,
+        attn_prior=torch.rand(3, 80, 12, generator=generator),
+        voice_ids=torch.tensor([0, 1, 0]) % len(model.voices),
+    )
+
+
+def test_predicted_mel_has_the_durations_frames_and_finite_values():
+    model = make().eval()
+    batch = make_batch(model)
+    voice = torch.stack([model.voice_vector("ada")] * 3)
+    out = model.predict_mel(batch.tokens, batch.token_lens, voice)
+    assert out.mel.shape == (3, 80, int(out.mel_lens.max()))
+    assert torch.equal(out.durations.sum(1), out.mel_lens)
+    assert torch.isfinite(out.mel).all()
+    padding = torch.arange(12)[None] >= batch.token_lens[:, None]
+    assert (out.durations[padding] == 0).all()
+
+
+def test_batched_equals_single():
+    model = make().eval()
+    batch = make_batch(model)
+    voice = torch.stack([model.voice_vector("ada"), model.voice_vector("ben"), model.voice_vector("ada")])
+    together = model.predict_mel(batch.tokens, batch.token_lens, voice)
+    for b in range(3):
+        n = int(batch.token_lens[b])
+        alone = model.predict_mel(batch.tokens[b : b + 1, :n], batch.token_lens[b : b + 1], voice[b : b + 1])
+        assert int(alone.mel_lens) == int(together.mel_lens[b])
+        assert torch.allclose(alone.mel[0], together.mel[b, :, : alone.mel.shape[2]], atol=1e-5)
+
+
+def test_every_parameter_gets_a_finite_gradient():
+    model = make()
+    losses, _, _ = model.learn(make_batch(model))
+    torch.stack(list(losses.values())).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_padding_changes_no_loss():
+    model = make().eval()
+    batch = make_batch(model)
+    one = {f.name: getattr(batch, f.name)[:1] for f in dataclasses.fields(batch)}
+    wide = Batch(**one)
+    wide.tokens = torch.nn.functional.pad(wide.tokens, (0, 5), value=model.vocab.pad)
+    wide.mel = torch.nn.functional.pad(wide.mel, (0, 30))
+    wide.pitch_normalized = torch.nn.functional.pad(wide.pitch_normalized, (0, 30))
+    wide.energy = torch.nn.functional.pad(wide.energy, (0, 30))
+    wide.attn_prior = torch.nn.functional.pad(wide.attn_prior, (0, 5, 0, 30))
+    narrow_losses, _, _ = model.learn(Batch(**one))
+    wide_losses, _, _ = model.learn(wide)
+    for name in ("mel", "duration", "pitch", "energy", "bin"):
+        assert float(wide_losses[name]) == pytest.approx(float(narrow_losses[name]), rel=2e-3), name
+
+
+def test_the_voice_vector_changes_the_speech():
+    model = make().eval()
+    batch = make_batch(model)
+    ada, ben = (
+        model.predict_mel(batch.tokens, batch.token_lens, torch.stack([model.voice_vector(name)] * 3))
+        for name in ("ada", "ben")
+    )
+    assert ada.mel.shape != ben.mel.shape or not torch.allclose(ada.mel, ben.mel, atol=1e-3)
+
+
+def test_pitch_shift_is_a_factor_in_hz_and_pace_a_factor_in_frames():
+    model = make().eval()
+    batch = make_batch(model)
+    voice = torch.stack([model.voice_vector("ada")] * 3)
+    stats = torch.tensor([[200.0, 30.0]] * 3)
+    plain = model.predict_mel(batch.tokens, batch.token_lens, voice, pitch_stats=stats)
+    octave = model.predict_mel(batch.tokens, batch.token_lens, voice, pitch_stats=stats, pitch_shift=12.0)
+    assert torch.allclose(octave.pitch, 2 * plain.pitch, rtol=1e-4)
+    slow = model.predict_mel(batch.tokens, batch.token_lens, voice, pace=0.5)
+    assert torch.allclose(slow.mel_lens.float(), 2.0 * plain.mel_lens, rtol=0.2)
+    with pytest.raises(NemoExtError, match="pitch in Hz"):
+        model.predict_mel(batch.tokens, batch.token_lens, voice, pitch_shift=1.0)
+
+
+def test_unknown_voice_names_the_nearest():
+    with pytest.raises(NemoExtError, match="unknown voice 'Ada'; did you mean 'ada'"):
+        make().voice_vector("Ada")
+
+
+def test_one_voice_is_a_vector_too():
+    model = make(VOICES[:1])
+    assert model.voice_vector("ada").shape == (32,)
+
+
+def test_nemo_round_trip_is_exact_through_ours_and_through_modelpt(tmp_path):
+    from nemo.core.classes import ModelPT
+
+    model = make().eval()
+    batch = make_batch(model)
+    path = _nemo.save(model, tmp_path / "model.nemo")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.nemo"]
+    for restored in (_nemo.restore(path), ModelPT.restore_from(str(path), map_location="cpu").eval()):
+        assert type(restored) is FastPitch
+        assert restored.voices == model.voices
+        assert restored.mel_spec == model.mel_spec
+        assert restored.frontend.fingerprint() == model.frontend.fingerprint()
+        voice = torch.stack([model.voice_vector("ben")] * 3)
+        before = model.predict_mel(batch.tokens, batch.token_lens, voice).mel
+        assert torch.equal(before, restored.predict_mel(batch.tokens, batch.token_lens, voice).mel)
+
+
+def stock_model(n_speakers=1, **changes):
+    """A FastPitch of stock NeMo 3, made with stock classes only."""
+    from nemo.collections.tts.models import FastPitchModel
+
+    transformer = "nemo.collections.tts.modules.transformer.FFTransformer"
+    sizes = {
+        "n_layer": 1,
+        "n_head": 1,
+        "d_model": 32,
+        "d_head": 16,
+        "d_inner": 48,
+        "kernel_size": 3,
+        "dropout": 0.1,
+        "dropatt": 0.1,
+    }
+    predictor = {
+        "_target_": "nemo.collections.tts.modules.fastpitch.TemporalPredictor",
+        "input_size": 32,
+        "filter_size": 32,
+        "kernel_size": 3,
+        "dropout": 0.1,
+    }
+    torch.manual_seed(1)
+    cfg = {
+        "learn_alignment": True,
+        "n_speakers": n_speakers,
+        "symbols_embedding_dim": 32,
+        "n_mel_channels": 80,
+        "max_token_duration": 75,
+        "pitch_embedding_kernel_size": 3,
+        "energy_embedding_kernel_size": 3,
+        "speaker_emb_condition_prosody": n_speakers > 1,
+        "speaker_emb_condition_decoder": n_speakers > 1,
+        "speaker_emb_condition_aligner": n_speakers > 1,
+        "train_ds": {
+            "dataset": {
+                "_target_": "nemo.collections.tts.data.dataset.TTSDataset",
+                "pitch_mean": 212.0,
+                "pitch_std": 68.0,
+            },
+            "defer_setup": True,
+        },
+        "text_tokenizer": {
+            "_target_": "nemo.collections.common.tokenizers.text_to_speech.tts_tokenizers.EnglishCharsTokenizer"
+        },
+        "preprocessor": {
+            "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+            "sample_rate": 22050,
+            "features": 80,
+            "n_fft": 1024,
+            "n_window_size": 1024,
+            "window_size": None,
+            "n_window_stride": 256,
+            "window_stride": None,
+            "lowfreq": 0,
+            "highfreq": 8000,
+            "mag_power": 1.0,
+            "normalize": None,
+            "log_zero_guard_value": 1e-5,
+        },
+        "alignment_module": {
+            "_target_": "nemo.collections.tts.modules.aligner.AlignmentEncoder",
+            "n_text_channels": 32,
+        },
+        "input_fft": {"_target_": f"{transformer}Encoder", "d_embed": 32, **sizes},
+        "output_fft": {"_target_": f"{transformer}Decoder", **sizes},
+        "duration_predictor": predictor,
+        "pitch_predictor": predictor,
+        "energy_predictor": predictor,
+    }
+    return FastPitchModel(OmegaConf.create({**cfg, **changes})).eval()
+
+
+@pytest.mark.parametrize("n_speakers", [1, 3])
+@pytest.mark.parametrize("energy", [True, False])
+def test_a_stock_checkpoint_speaks_the_same_mel(tmp_path, n_speakers, energy):
+    stock = stock_model(n_speakers, **({} if energy else {"energy_predictor": None}))
+    # an untrained duration predictor says about 0 frames a token: make every token last
+    torch.nn.init.constant_(stock.fastpitch.duration_predictor.fc.bias, 1.5)
+    stock.save_to(str(tmp_path / "stock.nemo"))
+    ours = _nemo.restore(tmp_path / "stock.nemo")
+    assert type(ours) is FastPitch
+    assert ours.mel_spec == MelSpec()
+    assert len(ours.voices) == n_speakers
+    assert ours.voices[0].pitch_mean == 212.0
+    tokens = ours.frontend.encode("the same mel as before").ids
+    tokens = torch.from_numpy(tokens)[None]
+    for speaker, voice in enumerate(ours.voices):
+        with torch.inference_mode():
+            expected = stock.generate_spectrogram(tokens=tokens, speaker=speaker if n_speakers > 1 else None)
+            through_stock_api = ours.generate_spectrogram(tokens=tokens, speaker=speaker if n_speakers > 1 else None)
+        out = ours.predict_mel(tokens, torch.tensor([tokens.shape[1]]), ours.voice_vector(voice.name)[None])
+        assert out.mel.shape == expected.shape
+        assert (out.mel - expected).abs().max() <= 1e-5
+        assert (through_stock_api - expected).abs().max() <= 1e-5
+
+
+def test_a_checkpoint_that_names_foreign_code_is_refused_before_anything_is_built(tmp_path):
+    path = _nemo.save(make(), tmp_path / "model.nemo")
+    folder = tmp_path / "unpacked"
+    with tarfile.open(path) as tar:
+        tar.extractall(folder, filter="data")
+    config = (folder / "model_config.yaml").read_text()
+    marker = tmp_path / "ran"
+    for changed, named in (
+        (config.replace("nemo.collections.tts.modules.aligner.AlignmentEncoder", "os.system"), "os.system"),
+        (config.replace("nemo_ext.models.acoustic.fastpitch.FastPitch", "subprocess.Popen"), "subprocess.Popen"),
+        (config.replace("nemo_ext.models.acoustic.fastpitch.FastPitch", "nemo_ext.text.frontend.TextFrontend"), "Front"),
+    ):
+        assert changed != config
+        (folder / "model_config.yaml").write_text(changed)
+        with tarfile.open(tmp_path / "evil.nemo", "w:") as tar:
+            tar.add(folder, arcname=".")
+        with pytest.raises(NemoExtError, match=named) as raised:
+            _nemo.restore(tmp_path / "evil.nemo")
+        assert "allow-list" in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive at all", b"\x1f\x8b\x08broken"])
+def test_a_damaged_file_is_one_clear_line(tmp_path, content):
+    path = tmp_path / "model.nemo"
+    path.write_bytes(content)
+    with pytest.raises(NemoExtError, match="cannot be restored") as raised:
+        _nemo.restore(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(NemoExtError, match=r"no model at .*/nowhere\.nemo"):
+        _nemo.restore(Path("nowhere.nemo"))
