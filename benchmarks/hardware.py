@@ -1,0 +1,52 @@
+"""What every benchmark page says of the machine and the code, and how it is written."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+
+def processor() -> str:
+    """Name of the processor and its number of cores."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = names[0] if names else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """The commit that was measured, marked when the tree differs from it."""
+    root = Path(__file__).resolve().parent
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    dirty = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=no", "--", "../nemo_ext", "../conf"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return (head.stdout.strip() or "unknown") + (" with changes" if dirty.stdout.strip() else "")
+
+
+def describe() -> str:
+    """Hardware, versions and commit, as one line."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "nemo_toolkit", "numpy"))
+    return f"Measured on {processor()}; Python {platform.python_version()}, {versions}; commit {commit()}."
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(path: Path, title: str, command: str, paragraphs: list[str]) -> None:
+    """Write a benchmark page beside its script, and print it."""
+    text = "\n\n".join([f"# {title}", f"```\n{command}\n```", *paragraphs]) + "\n"
+    path.write_text(text, encoding="utf-8")
+    print(text)
