@@ -1,0 +1,1 @@
+"""One command that makes a corpus, trains, speaks and shows what happened."""
