@@ -1,17 +1,353 @@
-"""Typed options for jobs, and the one place that composes the YAML under conf/."""
+"""Typed options for jobs, and the one place that composes the YAML under conf/.
+
+A job's options are a dataclass whose fields are made by `option`; conf/<job>.yaml and the groups it names give values.
+`compose` puts both together with what a person typed, and answers every mistake in one line.
+"""
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Any
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nemo_ext import jobs
+from nemo_ext._options import Option, describe
+from nemo_ext.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*(\[\d+\])*")
 
 
-def option(default: Any, help: str, unit: str = "", verbatim: bool = False) -> Any:
+def option(
+    default: Any,
+    help: str,
+    unit: str = "",
+    verbatim: bool = False,
+    *,
+    path: bool = False,
+    choices: Sequence[str] = (),
+) -> Any:
     """A field of a job's config dataclass, with what ``--help`` says of it.
 
-    ``verbatim`` options (free text, names, paths) are taken as typed, before Hydra's grammar sees them.
+    ``verbatim`` options (free text, names) are taken as typed, before Hydra's grammar sees them; so are ``path``
+    options, in which a leading ``~`` becomes the home folder. Any other value than ``choices`` is refused.
     """
-    metadata = {"help": help, "unit": unit, "verbatim": verbatim}
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "verbatim": verbatim or path,
+        "path": path,
+        "choices": tuple(choices),
+    }
     if isinstance(default, list | dict | set):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A choice among the YAML files of one folder under conf/."""
+
+    name: str
+    default: str | None  # None: nothing chosen; a text with ${} follows other groups
+    choices: tuple[str, ...]
+
+
+def conf_dir() -> Path:
+    """The folder of the YAML files: beside this file in an installed package, beside the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
+
+
+def groups(job: str, conf: Path | None = None) -> dict[str, Group]:
+    """The groups that conf/<job>.yaml chooses from, by name."""
+    import yaml
+
+    conf = conf or conf_dir()
+    primary = conf / f"{job}.yaml"
+    if not primary.is_file():
+        return {}
+    listed = (yaml.safe_load(primary.read_text(encoding="utf-8")) or {}).get("defaults", [])
+    found: dict[str, Group] = {}
+    for entry in listed:
+        if isinstance(entry, dict):
+            key, default = next(iter(entry.items()))
+            name = key.removeprefix("optional ").removeprefix("override ").partition("@")[0].strip("/")
+            found[name] = Group(name, default, tuple(sorted(p.stem for p in (conf / name).glob("*.yaml"))))
+    return found
+
+
+def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None) -> Any:
+    """The options of ``job`` as an instance of its dataclass: its defaults, then conf/, then ``overrides``.
+
+    Verbatim options come out exactly as they stand in ``overrides``. Free-form parts (``model``) are plain dicts.
+
+    Raises:
+        UsageError: an unknown option or choice (the nearest known one is named), a value of the wrong kind, or
+            Hydra's sweep syntax.
+    """
+    cls = jobs.load(jobs.find(job).config)
+    conf = conf or conf_dir()
+    typed = _read(overrides, describe(cls), groups(job, conf))
+    cfg = _composed(job, cls, typed.choices, conf)
+    _apply(cfg, typed, describe(cls))
+    return _instance(cfg, cls, typed)
+
+
+def conform(values: Any, cls: type, where: str = "") -> DictConfig:
+    """``values`` (a mapping) checked against the dataclass ``cls``, whose defaults fill what they leave out.
+
+    Raises:
+        UsageError: an unknown key or a value of the wrong kind; ``where`` is written before the key.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    cfg = _writable(OmegaConf.structured(cls))
+    known = describe(cls)
+    given = values if isinstance(values, DictConfig) else OmegaConf.create(dict(values))
+    for key in given:
+        # A node as it stands: reading it would resolve an interpolation that only the whole config can.
+        node: Any = given._get_node(key)
+        _set(cfg, str(key), node if OmegaConf.is_config(node) else node._value(), known, where)
+    return cfg
+
+
+@dataclass
+class _Typed:
+    """What a person typed, sorted by what becomes of it."""
+
+    verbatim: dict[str, str] = field(default_factory=dict)
+    choices: dict[str, str | None] = field(default_factory=dict)
+    values: list[tuple[str, Any, bool]] = field(default_factory=list)  # key, value, may be new
+
+
+def _read(overrides: Sequence[str], known: dict[str, Option], chosen: dict[str, Group]) -> _Typed:
+    typed = _Typed()
+    names = [*known, *chosen]
+    for argument in overrides:
+        key, equals, text = argument.partition("=")
+        if not equals or not _KEY.fullmatch(key):
+            raise UsageError(_not_an_option(argument, names))
+        name = key.lstrip("+~")
+        if name in known and known[name].verbatim:
+            typed.verbatim[name] = text
+            continue
+        if name not in chosen:
+            _check_name(name, known, names)
+        value = _hydra_value(name, f"{name}={text}")
+        if name in chosen and not isinstance(value, dict):
+            typed.choices[name] = _choice(chosen[name], value)
+        else:
+            typed.values.append((name, value, key.startswith("+")))
+    return typed
+
+
+def _not_an_option(argument: str, names: Iterable[str]) -> str:
+    shown = argument if len(argument) <= 40 else argument[:40] + "..."
+    word = argument.lstrip("-").partition("=")[0]
+    if argument.startswith("-"):
+        hint = nearest(word, names)
+        return f"'{shown}' is not an option: options are written NAME=VALUE, without dashes{hint}"
+    hint = nearest(word, names) if " " not in word else ""
+    return f"'{shown}' is not an option: write NAME=VALUE, and quotes around a value with blanks{hint}"
+
+
+def _check_name(name: str, known: dict[str, Option], names: Iterable[str]) -> None:
+    """Refuse a name that can be no option. What stands below a free-form option is checked once it is composed."""
+    plain = re.sub(r"\[\d+\]", "", name)
+    if plain in known or any(k.startswith(plain + ".") for k in known):
+        return
+    if any(o.free and plain.startswith(o.name + ".") for o in known.values()):
+        return
+    raise UsageError(f"unknown option '{name}='{_suggest(name, names) or '; --help lists the options'}")
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    """`nearest` for dotted names: among its neighbours first, then anything with such a last part."""
+    known = list(known)
+    parent, _, last = name.rpartition(".")
+    for candidates in ([k for k in known if k.rpartition(".")[0] == parent], known):
+        by_last_part = {k.rpartition(".")[2]: k for k in reversed(candidates)}
+        found = difflib.get_close_matches(last, by_last_part, n=1, cutoff=0.5)
+        if found:
+            return f"; did you mean '{by_last_part[found[0]]}'?"
+    return ""
+
+
+def _hydra_value(name: str, override: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        swept = parsed.is_sweep_override()
+    except HydraException as error:
+        text = override.partition("=")[2]
+        raise UsageError(f"{name}= cannot be read: put the value in quotes of its own, {name}='\"{text}\"'") from error
+    if swept:
+        raise UsageError(
+            f"{name}= holds several values: one run takes one; a list is written '{name}=[a,b]', "
+            f"and a text with commas {name}='\"a, b\"'"
+        )
+    return parsed.value()
+
+
+def _choice(group: Group, value: Any) -> str | None:
+    if value is None and group.default is None:
+        return None
+    if str(value) not in group.choices:
+        raise UsageError(
+            f"{group.name}={value} is not one of {', '.join(group.choices)}{nearest(str(value), group.choices)}"
+        )
+    return str(value)
+
+
+def _composed(job: str, cls: type, choices: dict[str, str | None], conf: Path) -> DictConfig:
+    """The dataclass's defaults overlaid with conf/<job>.yaml and the chosen groups."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    schema = _writable(OmegaConf.structured(cls))
+    if not (conf / f"{job}.yaml").is_file():
+        return schema
+    chosen = [f"{name}={value}" for name, value in choices.items() if value is not None]
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+            given = hydra_compose(config_name=job, overrides=chosen)
+        OmegaConf.set_struct(given, False)
+        merged = OmegaConf.merge(schema, given)
+    except (HydraException, OmegaConfBaseException) as error:
+        tried = f" with {' '.join(chosen)}" if chosen else ""
+        raise UsageError(f"conf/{job}.yaml{tried} does not compose: {_first_line(error)}") from error
+    assert isinstance(merged, DictConfig)
+    return _writable(merged)
+
+
+def _apply(cfg: DictConfig, typed: _Typed, known: dict[str, Option]) -> None:
+    for key, value, new in typed.values:
+        free = next((o for o in known.values() if o.free and key.startswith(o.name + ".")), None)
+        if free and not new:
+            _check_free(cfg, free.name, key)
+        _set(cfg, key, value, known)
+    for root in {o.name for o in known.values() if o.free}:
+        touched = any(key.startswith(root + ".") for key, _, _ in typed.values)
+        target = _config_class(cfg, root) if touched else None
+        if target is not None:
+            conform(cfg[root], target, f"{root}.")
+    for key, text in typed.verbatim.items():
+        # Only for others that refer to it by ${...}: `_instance` sets the exact text once nothing is resolved any more.
+        literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+        _set(cfg, key, literal if text != "???" else "", known)
+
+
+def _check_free(cfg: DictConfig, root: str, key: str) -> None:
+    """Below a free-form option, known is what the YAML gives and what the dataclass of its ``_target_`` has."""
+    from omegaconf import OmegaConf
+
+    known = [f"{root}.{k}" for k in _leaves(OmegaConf.to_container(cfg[root]) if cfg[root] is not None else {})]
+    if key in known or any(k.startswith(key + ".") for k in known):
+        return
+    target = _config_class(cfg, root)
+    if target is not None:
+        fields = describe(target, f"{root}.")
+        if key in fields:
+            return
+        known = [*known, *fields]
+    raise UsageError(f"unknown option '{key}='{_suggest(key, known) or f'; a new one is written +{key}='}")
+
+
+def _config_class(cfg: DictConfig, root: str) -> type | None:
+    """The dataclass of the part ``root``: the attribute ``config_class`` of the class that its ``_target_`` names.
+
+    Importing a model costs seconds, so this is asked only for a part that somebody overrides.
+    """
+    from omegaconf import DictConfig
+
+    part = cfg.get(root)
+    target = part.get("_target_") if isinstance(part, DictConfig) else None
+    if not isinstance(target, str) or not target.startswith("nemo_ext."):
+        return None
+    module, _, name = target.rpartition(".")
+    found: type | None = getattr(jobs.load(f"{module}:{name}"), "config_class", None)
+    return found
+
+
+def _leaves(tree: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _set(cfg: DictConfig, key: str, value: Any, known: dict[str, Option], where: str = "") -> None:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+    described = known.get(key)
+    try:
+        OmegaConf.update(cfg, key, value, merge=True, force_add=False)
+    except (ConfigKeyError, ConfigAttributeError) as error:
+        full = str(getattr(error, "full_key", None) or key)
+        raise UsageError(f"unknown option '{where}{full}='{_suggest(full, known)}") from error
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        shown = "null" if value is None else f"'{value}'"
+        full = str(getattr(error, "full_key", None) or key)
+        described = known.get(full, described)
+        wants = f"takes {described.wants}, got {shown}" if described else f"does not take {shown}"
+        raise UsageError(f"{where}{full}= {wants}") from error
+    if described and described.choices and value not in described.choices and isinstance(value, str):
+        raise UsageError(
+            f"{where}{key}={value} is not one of {', '.join(described.choices)}{nearest(value, described.choices)}"
+        )
+
+
+def _instance(cfg: DictConfig, cls: type, typed: _Typed) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    known = describe(cls)
+    try:
+        instance = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"the options do not resolve: {_first_line(error)}") from error
+    for key, text in typed.verbatim.items():
+        *parents, last = key.split(".")
+        owner = instance
+        for name in parents:
+            owner = getattr(owner, name)
+        exact = str(Path(text).expanduser()) if known[key].path and text.startswith("~") else text
+        object.__setattr__(owner, last, exact)
+    return instance
+
+
+def _writable(cfg: DictConfig) -> DictConfig:
+    """``cfg`` with frozen dataclasses (MelSpec) open to be filled; `OmegaConf.to_object` freezes them again."""
+    from omegaconf import DictConfig, OmegaConf
+
+    OmegaConf.set_readonly(cfg, None)
+    for key in cfg:
+        node = cfg._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+            _writable(node)
+    return cfg
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def as_yaml(instance: Any) -> str:
+    """A composed job as YAML, for ``--cfg`` and for run folders."""
+    import yaml
+
+    return str(yaml.safe_dump(dataclasses.asdict(instance), sort_keys=False, allow_unicode=True))

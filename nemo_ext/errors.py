@@ -14,6 +14,10 @@ class NemoExtError(Exception):
     """
 
 
+class UsageError(NemoExtError):
+    """A command line that cannot be meant: an unknown job or option, or a value of the wrong kind. Exit status 2."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the known word closest to ``word``, or an empty string."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

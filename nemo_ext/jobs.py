@@ -1,0 +1,69 @@
+"""What `nemo-ext` can do: the options and the function of each job, by name, so that nothing is imported too early."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nemo_ext.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the command line."""
+
+    help: str  # one line
+    config: str  # "module:dataclass" of its options
+    run: str  # "module:function" that takes an instance of them
+    example: str = ""  # the options of a typical call
+
+
+JOBS: Mapping[str, Job] = {
+    "corpus": Job(
+        "recordings and their texts -> a corpus: manifests, splits, a report of what was dropped and why",
+        "nemo_ext.corpus.config:CorpusConfig",
+        "nemo_ext.corpus.build:build",
+        "recipe=ljspeech source=LJSpeech-1.1 out=corpora/lj",
+    ),
+    "train": Job(
+        "a corpus -> an acoustic model or a vocoder; the same command again resumes",
+        "nemo_ext.training.config:TrainConfig",
+        "nemo_ext.training.run:train",
+        "model=fastpitch size=small corpus=corpora/lj out=runs/lj",
+    ),
+    "say": Job(
+        "a text -> an audio file",
+        "nemo_ext.synthesis.config:SayConfig",
+        "nemo_ext.synthesis.say:say",
+        'acoustic=runs/lj/model.nemo text="Hello, world." out=hello.wav',
+    ),
+    "demo": Job(
+        "the whole chain on a small corpus made on the spot, with a page to listen to",
+        "nemo_ext.demo.config:DemoConfig",
+        "nemo_ext.demo.run:demo",
+    ),
+    "doctor": Job(
+        "what is installed, what is missing for which job, and the command that adds it",
+        "nemo_ext.doctor:DoctorConfig",
+        "nemo_ext.doctor:doctor",
+    ),
+}
+
+
+def find(name: str, jobs: Mapping[str, Job] = JOBS) -> Job:
+    """The job called ``name``.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    if name not in jobs:
+        raise UsageError(f"there is no job '{name}'{nearest(name, jobs) or '; jobs: ' + ', '.join(jobs)}")
+    return jobs[name]
+
+
+def load(path: str) -> Any:
+    """The object at ``"module:name"``."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
