@@ -27,5 +27,5 @@ def espeak_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from nemo_ext.corpus.config import CorpusConfig, EspeakOptions
 
     out = tmp_path_factory.mktemp("corpus") / "espeak"
-    build(CorpusConfig(out=str(out), espeak=EspeakOptions(sentences=10), processes=1))
+    build(CorpusConfig(out=str(out), espeak=EspeakOptions(sentences=40), processes=1))
     return out

@@ -1,0 +1,110 @@
+"""What a recipe finds in a source folder, and the few things that every recipe does to find it."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nemo_ext.corpus.manifest import Dropped
+from nemo_ext.errors import NemoExtError
+from nemo_ext.types import Utterance
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+
+# Reasons for leaving something out: always these words, so that they can be counted and looked up in docs/corpus.md.
+UNREADABLE = "unreadable"
+TRUNCATED = "truncated"
+NOT_FINITE = "NaN or infinite samples"
+SILENT = "silent"
+TOO_SHORT = "too short"
+EMPTY_TEXT = "empty text"
+NO_RECORDING = "text without a recording"
+NO_TEXT = "recording without a text"
+SAME_ID = "same id again"
+BAD_ROW = "row that does not fit its table"
+
+
+@dataclass
+class Speak:
+    """An utterance that is synthesized rather than read from a file."""
+
+    voice: str  # espeak-ng's name
+    rate: int  # words a minute
+    pitch: int  # 0-99
+    range: int  # 0-99
+
+
+@dataclass
+class Found:
+    """Everything in a source: ``len(utterances) + len(dropped)`` is what ``corpus.yaml`` calls found.
+
+    ``audio_filepath`` of these utterances is the source recording; ``""`` where there is none.
+    """
+
+    utterances: list[Utterance] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # about the whole source
+    speak: dict[str, Speak] = field(default_factory=dict)  # utterance id -> how to synthesize it
+
+
+def clean_text(text: str) -> str:
+    """Composed letters (NFC), no control characters, single spaces."""
+    composed = unicodedata.normalize("NFC", text)
+    visible = "".join(c if unicodedata.category(c) not in ("Cc", "Cf") else " " for c in composed)
+    return " ".join(visible.split())
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Every audio file under ``folder``, sorted; hidden ones (``._x.wav`` of macOS archives) are no recordings."""
+    found: list[Path] = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(where) / name for name in names if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def find_audio(stem: Path) -> Path | None:
+    """The recording ``stem`` + a known suffix, or None. ``stem`` may carry its suffix already."""
+    if stem.suffix.lower() in AUDIO_SUFFIXES and stem.is_file():
+        return stem
+    candidates = (stem.with_name(stem.name + suffix) for suffix in AUDIO_SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def unlisted(recordings: Iterable[Path], listed: Iterable[Path], source: Path) -> list[Dropped]:
+    """A ``Dropped`` for every recording that no text belongs to."""
+    known = {str(path) for path in listed}
+    return [Dropped(path.stem, NO_TEXT, path=relative(path, source)) for path in recordings if str(path) not in known]
+
+
+def relative(path: Path, source: Path) -> str:
+    """``path`` as a person would name it: inside ``source`` where it lies there."""
+    return str(path.relative_to(source)) if path.is_relative_to(source) else str(path)
+
+
+def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
+    """The text file at ``path``.
+
+    Raises:
+        NemoExtError: it is missing, or in another encoding.
+    """
+    try:
+        return path.read_text(encoding=encoding)
+    except FileNotFoundError as error:
+        raise NemoExtError(f"no {path.name} at {path.parent}") from error
+    except (UnicodeDecodeError, LookupError) as error:
+        raise NemoExtError(f"{path} is not {encoding.removesuffix('-sig')} text; convert it to UTF-8") from error
+
+
+def wanted(source: Path, recipe: str, expected: str) -> NemoExtError:
+    """The error for a source folder that does not look like what the recipe reads."""
+    if not source.is_dir():
+        return NemoExtError(f"no folder at {source}: give source=DIR with the recordings")
+    inside = sorted(p.name + ("/" if p.is_dir() else "") for p in source.iterdir())[:6]
+    seen = ", ".join(inside) if inside else "nothing"
+    return NemoExtError(f"{source} is not what recipe={recipe} reads: it wants {expected}, and found {seen}")

@@ -1,0 +1,68 @@
+"""LJSpeech, and every single-speaker corpus in its layout.
+
+What: 13,100 clips (24 h) of one English reader, Linda Johnson of LibriVox; cut and annotated by Keith Ito, 2017,
+    https://keithito.com/LJ-Speech-Dataset. 22,050 Hz, 16 bit, mono.
+Licence: public domain. The layout is used by many others (kerstin, thorsten ...), each with its own terms.
+Cite: K. Ito and L. Johnson, "The LJ Speech Dataset", 2017.
+Layout: ``metadata.csv`` without header or quoting: ``id|text[|normalized text]``; ``wavs/<id>.wav`` (or .flac ...).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nemo_ext.corpus.config import CorpusConfig
+from nemo_ext.corpus.found import (
+    BAD_ROW,
+    NO_RECORDING,
+    Found,
+    audio_files,
+    clean_text,
+    find_audio,
+    read_text,
+    unlisted,
+    wanted,
+)
+from nemo_ext.corpus.manifest import Dropped
+from nemo_ext.types import Utterance
+
+LANGUAGE = "en"
+PROVENANCE = "LJSpeech layout; LJSpeech 1.1 itself is public domain (K. Ito, L. Johnson, 2017)"
+
+
+def read(source: Path, config: CorpusConfig) -> Found:
+    """Rows of ``metadata.csv`` with their recordings in ``wavs/``."""
+    table, folder = source / "metadata.csv", source / "wavs"
+    if not table.is_file() or not folder.is_dir():
+        raise wanted(source, "ljspeech", "metadata.csv (id|text|normalized text) and wavs/")
+    found, listed = Found(), []
+    # Split by hand: the csv module would take a quotation mark in a text for the start of a quoted column.
+    for number, line in enumerate(read_text(table).split("\n"), start=1):
+        if not line.strip():
+            continue
+        columns = line.rstrip("\r").split("|")
+        name = columns[0].strip()
+        if not 2 <= len(columns) <= 3 or not name:
+            detail = f"metadata.csv line {number} has {len(columns)} columns; id|text|normalized text are expected"
+            found.dropped.append(Dropped(name or f"line-{number}", BAD_ROW, detail, text=line.strip()))
+            recording = find_audio(folder / name) if name else None
+            listed += [recording] if recording else []
+            continue
+        recording = find_audio(folder / name)
+        if recording is None:
+            found.dropped.append(Dropped(name, NO_RECORDING, f"no wavs/{name}.wav", text=columns[1]))
+            continue
+        listed.append(recording)
+        spoken = clean_text(columns[2]) if len(columns) == 3 else ""
+        found.utterances.append(
+            Utterance(
+                id=Path(name).stem if name.lower().endswith((".wav", ".flac")) else name,
+                audio_filepath=str(recording),
+                text=clean_text(columns[1]) or spoken,
+                normalized_text=spoken or None,
+                speaker=config.speaker or source.name,
+                language=config.language or LANGUAGE,
+            )
+        )
+    found.dropped += unlisted(audio_files(folder), listed, source)
+    return found
