@@ -40,14 +40,18 @@ def info(path: str | Path) -> AudioInfo:
     return AudioInfo(header.frames, header.samplerate, header.channels)
 
 
-def read(path: str | Path) -> tuple[np.ndarray, int]:
+def read(path: str | Path, start: int = 0, samples: int | None = None) -> tuple[np.ndarray, int]:
     """Samples of the audio file at ``path``: ``((C, T_audio) float32 in [-1, 1], sample rate in Hz)``.
+
+    ``start`` and ``samples`` read a part; less comes back where the file ends.
 
     Raises:
         NemoExtError: no such file, or not audio that can be decoded.
     """
     try:
-        samples, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        samples, sample_rate = soundfile.read(
+            str(path), -1 if samples is None else samples, start, dtype="float32", always_2d=True
+        )
     except (RuntimeError, OSError, TypeError) as error:
         raise NemoExtError(_unreadable(path, error)) from error
     return np.ascontiguousarray(samples.T), int(sample_rate)

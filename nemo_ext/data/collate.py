@@ -1,0 +1,50 @@
+"""Items of a dataset -> one batch of tensors, padded with zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from nemo_ext.data.dataset import AcousticItem, SegmentItem
+from nemo_ext.data.prior import beta_binomial_prior
+from nemo_ext.types import Batch, SegmentBatch
+
+
+def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
+    """A ``Batch`` of ``items`` in their order, with the attention prior of each."""
+    texts, frames = [len(item.tokens) for item in items], [item.mel.shape[1] for item in items]
+    size, longest_text, longest = len(items), max(texts), max(frames)
+    # Items are copied straight to their place in the batch: numpy views of the batch's own memory.
+    tokens = torch.zeros(size, longest_text, dtype=torch.long)
+    mel = torch.zeros(size, items[0].mel.shape[0], longest)
+    pitch, energy = torch.zeros(size, longest), torch.zeros(size, longest)
+    prior = torch.zeros(size, longest, longest_text)
+    arrays = [t.numpy() for t in (tokens, mel, pitch, energy, prior)]
+    for row, (item, n, t) in enumerate(zip(items, texts, frames, strict=True)):
+        arrays[0][row, :n] = item.tokens
+        arrays[1][row, :, :t] = item.mel
+        arrays[2][row, :t] = item.pitch_normalized
+        arrays[3][row, :t] = item.energy
+        arrays[4][row, :t, :n] = beta_binomial_prior(n, t)
+    return Batch(
+        ids=[item.id for item in items],
+        tokens=tokens,
+        token_lens=torch.tensor(texts),
+        mel=mel,
+        mel_lens=torch.tensor(frames),
+        pitch_normalized=pitch,
+        energy=energy,
+        attn_prior=prior,
+        voice_ids=torch.tensor([item.voice_id for item in items]),
+    )
+
+
+def collate_segments(items: Sequence[SegmentItem]) -> SegmentBatch:
+    """A ``SegmentBatch`` of segments of one length."""
+    return SegmentBatch(
+        ids=[item.id for item in items],
+        audio=torch.from_numpy(np.stack([item.audio for item in items])),
+        mel=torch.from_numpy(np.stack([item.mel for item in items])),
+    )

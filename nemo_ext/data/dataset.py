@@ -1,0 +1,160 @@
+"""Datasets: what one utterance, or one segment, is. Plain data inside, so that spawned workers can take them along."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from nemo_ext.audio import io
+from nemo_ext.data.features import FeatureStore
+from nemo_ext.data.prepare import voice_name
+from nemo_ext.data.randomness import fraction
+from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.types import BaseVoice, Utterance
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AcousticItem:
+    """One utterance as an acoustic model learns it."""
+
+    id: str
+    tokens: np.ndarray  # (T_text,) int
+    mel: np.ndarray  # (n_mels, T_mel) float32
+    pitch_normalized: np.ndarray  # (T_mel,) float32
+    energy: np.ndarray  # (T_mel,) float32
+    voice_id: int
+
+
+class AcousticDataset(Dataset[AcousticItem]):
+    """Utterances with their tokens, features and voice.
+
+    Utterances with more tokens than mel frames cannot be aligned; they are left out and named in ``left_out``.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        tokens: Sequence[np.ndarray],
+        store: FeatureStore,
+        voices: Sequence[BaseVoice],
+    ) -> None:
+        """``tokens``: token ids of each utterance; ``voices``: the model's, whose order gives the voice ids.
+
+        Raises:
+            NemoExtError: an utterance's speaker is none of ``voices``, or every utterance is left out.
+        """
+        rows = {voice.name: number for number, voice in enumerate(voices)}
+        self.store, self.voices = store, list(voices)
+        self.utterances: list[Utterance] = []
+        self.tokens: list[np.ndarray] = []
+        self.voice_ids: list[int] = []
+        self.left_out: list[str] = []
+        for utterance, ids in zip(utterances, tokens, strict=True):
+            name = voice_name(utterance)
+            if name not in rows:
+                raise NemoExtError(
+                    f"utterance '{utterance.id}' is spoken by '{name}', which is none of the model's voices"
+                    f"{nearest(name, rows)}; they are {', '.join(list(rows)[:12])}"
+                )
+            if len(ids) > store.entry(utterance).frames:
+                self.left_out.append(utterance.id)
+                continue
+            self.utterances.append(utterance)
+            self.tokens.append(ids)
+            self.voice_ids.append(rows[name])
+        if self.left_out:
+            shown = ", ".join(self.left_out[:5]) + (", ..." if len(self.left_out) > 5 else "")
+            message = f"{len(self.left_out)} utterances have more tokens than mel frames and cannot be aligned: {shown}"
+            if not self.utterances:
+                raise NemoExtError(f"{message}; none is left: do the texts belong to the recordings?")
+            _log.warning("%s; they are left out", message)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Mel frames of each utterance."""
+        return [self.store.entry(utterance).frames for utterance in self.utterances]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> AcousticItem:
+        utterance, voice_id = self.utterances[index], self.voice_ids[index]
+        features, voice = self.store.load(utterance), self.voices[voice_id]
+        normalized = (features.pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
+        normalized[features.pitch == 0] = 0.0
+        return AcousticItem(utterance.id, self.tokens[index], features.mel, normalized, features.energy, voice_id)
+
+
+@dataclass(frozen=True)
+class SegmentItem:
+    """A segment as a vocoder learns it."""
+
+    id: str
+    audio: np.ndarray  # (T_mel * hop_length,) float32
+    mel: np.ndarray  # (n_mels, T_mel) float32
+
+
+class SegmentDataset(Dataset[SegmentItem]):
+    """Segments of ``segment_frames`` mel frames, cut at frame boundaries, and exactly their audio.
+
+    Frame ``i`` of a centred STFT looks at the samples around ``i * hop``. Frames ``[i, i + n)`` go with the samples
+    ``[i * hop, (i + n) * hop)``, so that decoding a whole utterance of ``T_mel`` frames gives its ``T_mel * hop``
+    samples from the very first one: what is spoken stays where it was, and the surplus (less than a hop) is silence at
+    the end. (A mel that is not centred, as in HiFi-GAN's own code, sits half a hop later; the two do not mix.)
+    Mels are cut from the whole utterance's, so a segment's edge frames know what lies beyond the segment.
+
+    Indexed by ``(epoch, index)``. An utterance gets as many segments an epoch as it is segments long, spread evenly:
+    each is placed at random within its own share of the utterance. The place is a pure function of seed, epoch,
+    utterance id and the segment's number. An utterance shorter than a segment is padded with silence.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        store: FeatureStore,
+        segment_frames: int,
+        seed: int = 0,
+        one_each: bool = False,
+    ) -> None:
+        """``one_each``: a single segment of each utterance an epoch, for validation."""
+        if segment_frames < 1:
+            raise NemoExtError(f"segment_frames={segment_frames}: a segment has at least one frame")
+        self.utterances, self.store = list(utterances), store
+        self.segment_frames, self.seed = segment_frames, seed
+        frames = np.array([store.entry(utterance).frames for utterance in self.utterances], dtype=np.int64)
+        self._shares = (
+            np.ones_like(frames) if one_each else np.maximum(1, np.round(frames / segment_frames).astype(int))
+        )
+        self._starts = np.concatenate([[0], np.cumsum(self._shares)])  # first index of each utterance
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, key: tuple[int, int]) -> SegmentItem:
+        epoch, index = key
+        owner = int(np.searchsorted(self._starts, index, side="right")) - 1
+        number, shares = index - int(self._starts[owner]), int(self._shares[owner])
+        utterance = self.utterances[owner]
+        features = self.store.load(utterance)
+        places = max(1, features.mel.shape[1] - self.segment_frames + 1)  # where a segment may begin
+        chance = fraction(self.seed, epoch, f"{utterance.id}/{number}")
+        return self.cut(utterance, features.mel, int((number + chance) / shares * places))
+
+    def cut(self, utterance: Utterance, mel: np.ndarray, start: int) -> SegmentItem:
+        """The segment of ``utterance``, whose whole mel is given, that begins at frame ``start``."""
+        spec, frames = self.store.config.mel, self.segment_frames
+        samples = frames * spec.hop_length
+        heard, _ = io.read(self.store.audio_path(utterance), start * spec.hop_length, samples)
+        mono = heard[0] if len(heard) == 1 else heard.mean(axis=0)
+        audio = np.zeros(samples, dtype=np.float32)
+        audio[: len(mono)] = mono
+        part = np.full((spec.n_mels, frames), np.log(spec.log_guard), dtype=np.float32)
+        known = mel[:, start : start + frames]
+        part[:, : known.shape[1]] = known
+        return SegmentItem(utterance.id, audio, part)

@@ -1,0 +1,108 @@
+"""From a finished corpus to the loaders that a trainer takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from nemo_ext.corpus.manifest import Corpus
+from nemo_ext.data.collate import collate_acoustic, collate_segments
+from nemo_ext.data.dataset import AcousticDataset, SegmentDataset
+from nemo_ext.data.features import FeatureStore
+from nemo_ext.data.prepare import prepare
+from nemo_ext.data.sampler import FrameBudgetSampler, SegmentSampler
+from nemo_ext.data.tokens import encode_corpus
+from nemo_ext.types import BaseVoice, Utterance
+
+if TYPE_CHECKING:
+    from nemo_ext.text.frontend import TextFrontend
+
+
+def acoustic_loaders(
+    corpus: Corpus,
+    frontend: TextFrontend,
+    voices: Sequence[BaseVoice],
+    features: FeatureStore,
+    frames_per_batch: int,
+    workers: int = 0,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Loaders of ``types.Batch`` for training and for validation.
+
+    Features and tokens that are missing are made. The training loader's order changes with
+    ``loader.batch_sampler.set_epoch(n)``, which Lightning calls; validation is the same every time, longest first.
+
+    Args:
+        corpus: from ``load_corpus``.
+        frontend: of the model.
+        voices: of the model; every speaker of the corpus is one of them.
+        features: the corpus' store; its settings are the model's ``MelSpec``.
+        frames_per_batch: budget of padded mel frames.
+        workers: processes that load; 0 loads in the training process, which is the best choice for few cores.
+        seed: of the order of batches.
+        rank: of this process among ``world_size`` that train together.
+        world_size: each of them gets the same number of batches.
+
+    Raises:
+        NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
+    """
+
+    def loader(utterances: list[Utterance], tokens: list[np.ndarray], train: bool) -> DataLoader[Any]:
+        dataset = AcousticDataset(utterances, tokens, features, voices)
+        order = FrameBudgetSampler(dataset.lengths, frames_per_batch, seed, rank, world_size, shuffle=train)
+        return _loader(dataset, order, collate_acoustic, workers)
+
+    _ready(corpus, features)
+    tokens = encode_corpus(corpus.utterances, frontend, features.cache_dir)
+    cut = len(corpus.train)
+    return loader(corpus.train, tokens[:cut], train=True), loader(corpus.val, tokens[cut:], train=False)
+
+
+def vocoder_loaders(
+    corpus: Corpus,
+    features: FeatureStore,
+    segment_frames: int = 32,
+    batch_size: int = 16,
+    workers: int = 0,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    val_segment_frames: int | None = None,
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Loaders of ``types.SegmentBatch`` for training and for validation; see ``SegmentDataset``.
+
+    A training epoch has about as many seconds of segments as the corpus; a validation has one segment of each
+    utterance, the same every time, of ``val_segment_frames`` (as long as in training unless given).
+    """
+    _ready(corpus, features)
+    train = SegmentDataset(corpus.train, features, segment_frames, seed)
+    val = SegmentDataset(corpus.val, features, val_segment_frames or segment_frames, seed, one_each=True)
+    return (
+        _loader(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
+        _loader(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
+    )
+
+
+def _ready(corpus: Corpus, features: FeatureStore) -> None:
+    unknown = [utterance for utterance in corpus.utterances if utterance.id not in features.entries]
+    if unknown:
+        prepare(unknown, features)
+
+
+def _loader(dataset: Dataset[Any], order: Sampler[Any], collate: Callable[[Any], Any], workers: int) -> DataLoader[Any]:
+    # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
+    kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
+    return DataLoader(
+        dataset,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        **(kept if workers else {}),
+    )

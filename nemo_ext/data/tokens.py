@@ -1,0 +1,113 @@
+"""Token ids of a corpus, cached by text and by everything in the frontend that changes tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nemo_ext.corpus.progress import Progress
+from nemo_ext.data.features import write_bytes
+from nemo_ext.errors import NemoExtError
+from nemo_ext.types import Utterance
+
+if TYPE_CHECKING:
+    from nemo_ext.text.frontend import TextFrontend
+
+_SAVE_EVERY = 60.0  # s; what is done survives a kill
+_log = logging.getLogger(__name__)
+
+
+def encode_corpus(utterances: Sequence[Utterance], frontend: TextFrontend, cache_dir: str | Path) -> list[np.ndarray]:
+    """Token ids ``(T_text,)`` int32 of each utterance, from the cache where it knows them.
+
+    The cache is one file for each ``frontend.fingerprint()``; its keys are hashes of text, normalized text and
+    language.
+
+    Raises:
+        NemoExtError: an utterance has no token at all.
+    """
+    path = Path(cache_dir) / f"tokens-{frontend.fingerprint()[:16]}.safetensors"
+    known = _read(path)
+    keys = [_key(utterance, frontend) for utterance in utterances]
+    new = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in known}
+    if new:
+        _encode(new, known, frontend, path)
+    tokens = [known[key] for key in keys]
+    for utterance, ids in zip(utterances, tokens, strict=True):
+        if not len(ids):
+            raise NemoExtError(
+                f"utterance '{utterance.id}' has no token: the token table knows no character of '{utterance.text[:40]}'"
+            )
+    return tokens
+
+
+def _encode(new: dict[bytes, Utterance], known: dict[bytes, np.ndarray], frontend: TextFrontend, path: Path) -> None:
+    unknown: dict[str, str] = {}  # character -> the first utterance that has it
+    saved = time.monotonic()
+    try:
+        with Progress(len(new), "turning text into tokens") as progress:
+            for key, utterance in new.items():
+                spoken = frontend.encode(utterance.text, _language(utterance, frontend), utterance.normalized_text)
+                known[key] = np.asarray(spoken.ids, dtype=np.int32)
+                for character, position in spoken.unknown:
+                    unknown.setdefault(character, f"'{utterance.id}' at position {position}")
+                if time.monotonic() - saved > _SAVE_EVERY:
+                    _write(path, known)
+                    saved = time.monotonic()
+                progress.step()
+    finally:
+        _write(path, known)
+    for character, where in unknown.items():
+        _log.warning("the token table does not know %r (first in %s); it is left out", character, where)
+
+
+def _language(utterance: Utterance, frontend: TextFrontend) -> str:
+    return utterance.language or frontend.config.languages[0]
+
+
+def _key(utterance: Utterance, frontend: TextFrontend) -> bytes:
+    parts = (utterance.text, utterance.normalized_text or "", _language(utterance, frontend))
+    return hashlib.sha256("\0".join(parts).encode()).digest()[:16]
+
+
+def _write(path: Path, known: dict[bytes, np.ndarray]) -> None:
+    import safetensors.numpy
+
+    ids = np.concatenate([*known.values(), np.zeros(0, np.int32)])
+    lens = np.array([len(tokens) for tokens in known.values()], dtype=np.int64)
+    keys = np.frombuffer(b"".join(known), dtype=np.uint8)
+    tensors = {"keys": keys, "lens": lens, "ids": ids, "checksum": _checksum(keys, lens, ids)}
+    write_bytes(path, safetensors.numpy.save(tensors))
+
+
+def _read(path: Path) -> dict[bytes, np.ndarray]:
+    """What is cached; a missing or damaged file is an empty cache."""
+    import safetensors
+    import safetensors.numpy
+
+    try:
+        held = safetensors.numpy.load(path.read_bytes())
+        keys, lens, ids = held["keys"], held["lens"], held["ids"]
+        if not np.array_equal(held["checksum"], _checksum(keys, lens, ids)):
+            raise ValueError("its checksum does not fit")
+    except FileNotFoundError:
+        return {}
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        _log.warning("damaged cache of tokens %s is made again: %s", path, error)
+        return {}
+    each = np.split(ids, np.cumsum(lens)[:-1]) if len(lens) else []
+    return {keys[16 * i : 16 * i + 16].tobytes(): tokens for i, tokens in enumerate(each)}
+
+
+def _checksum(*arrays: np.ndarray) -> np.ndarray:
+    running = 0
+    for array in arrays:
+        running = zlib.crc32(np.ascontiguousarray(array), running)
+    return np.array([running], dtype=np.uint32)
