@@ -9,14 +9,15 @@ from nemo_ext.evaluation.alignment import Boundaries, boundary_errors, focus, sp
 from nemo_ext.types import MelSpec
 
 SPEC = MelSpec()
+SOUNDS = "həloʊðɛɹ"
 
 
 def perfect_starts(symbols: list[str], events: list[tuple[str, float]], shift: float) -> np.ndarray:
     """Starts of ``symbols``, each that of the event whose sound it spells, moved by ``shift`` seconds."""
-    sounds = iter([(c, start) for phoneme, start in events for c in phoneme if c.isalpha() or c == "ː"])
+    sounds = iter([(c, start) for phoneme, start in events for c in phoneme if c in SOUNDS])
     starts, now = [], 0.0
     for symbol in symbols:
-        if symbol.isalpha() or symbol == "ː":
+        if symbol in SOUNDS:
             now = next(sounds)[1]
         starts.append(now + shift)
     # a stress mark starts where its vowel does
