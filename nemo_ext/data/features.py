@@ -1,8 +1,9 @@
 """Mel, pitch and energy of a recording, and the cache that keeps them.
 
 A cached file is found by the content of the recording **and** by the settings: its path is
-``features/<hash of the settings>/<hash of the recording's bytes>.safetensors``. Whoever changes a setting or a recording
-gets another path; nothing stale can be read. A checksum over the numbers and both hashes finds damaged files.
+``features/<hash of the settings>/<hash of the recording's bytes>.safetensors``. Another setting, or another recording
+under the same name, is another path; nothing stale can be read. A checksum over the numbers and both hashes finds
+damaged files.
 
 One file an utterance, read by one call. The numbers are float32: half of it would save 14 KB/s of speech (the recording
 itself takes 43) and cost up to 0.004 in the log-mel and a conversion at every read.
@@ -18,6 +19,7 @@ import logging
 import math
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -168,26 +170,24 @@ class FeatureStore:
         try:
             held = safetensors.numpy.load(raw)
             features = Features(held["mel"], held["pitch"], held["energy"])
-            checksum = int(held["checksum"][0])
+            written = int(held["checksum"][0])
         except (safetensors.SafetensorError, KeyError, IndexError, ValueError) as error:
             raise Damaged(f"not a whole file of features ({type(error).__name__})") from error
-        if checksum != self._checksum(audio_hash, features):
+        if written != self._checksum(audio_hash, features):
             raise Damaged("its checksum does not fit")
         return features
 
     def _write(self, audio_hash: str, features: Features) -> None:
         import safetensors.numpy
 
-        checksum = np.array([self._checksum(audio_hash, features)], dtype=np.uint32)
-        tensors = {"mel": features.mel, "pitch": features.pitch, "energy": features.energy, "checksum": checksum}
+        tensors = {"mel": features.mel, "pitch": features.pitch, "energy": features.energy}
+        tensors["checksum"] = np.array([self._checksum(audio_hash, features)], dtype=np.uint32)
         write_bytes(self.path(audio_hash), safetensors.numpy.save(tensors))
 
     def _checksum(self, audio_hash: str, features: Features) -> int:
         # It begins with both hashes, so that a file under another's name does not pass.
-        running = zlib.crc32((self.fingerprint + audio_hash).encode())
-        for array in (features.mel, features.pitch, features.energy):
-            running = zlib.crc32(np.ascontiguousarray(array), running)
-        return running
+        start = zlib.crc32((self.fingerprint + audio_hash).encode())
+        return checksum([features.mel, features.pitch, features.energy], start)
 
 
 def hash_of_file(path: Path) -> str:
@@ -203,6 +203,13 @@ def hash_of_file(path: Path) -> str:
         raise NemoExtError(f"no recording at {path} ({error.strerror}): make the corpus again") from error
 
 
+def checksum(arrays: Sequence[np.ndarray], start: int = 0) -> int:
+    """CRC-32 over the bytes of ``arrays``, continuing from ``start``."""
+    for array in arrays:
+        start = zlib.crc32(np.ascontiguousarray(array).data, start)
+    return start
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file beside its place and rename it, so that it is never half there.
 
@@ -216,7 +223,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.replace(beside, path)
     except OSError as error:
         raise NemoExtError(
-            f"{path} could not be written ({error.strerror}): free some space, or keep features elsewhere with cache_dir="
+            f"{path} could not be written ({error.strerror}): free some space, or choose another cache_dir"
         ) from error
     finally:
         with contextlib.suppress(OSError):

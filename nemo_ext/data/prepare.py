@@ -105,8 +105,7 @@ def voice_name(utterance: Utterance) -> str:
 def base_voices(utterances: Sequence[Utterance], store: FeatureStore) -> list[BaseVoice]:
     """One base voice for each speaker of ``utterances``, sorted by name, with the pitch of its voiced frames in Hz.
 
-    Where a voice has hardly any voiced frame (whispering, or a pitch band that does not fit), its mean stays 0 and its
-    standard deviation 1, so that its normalized pitch is 0 throughout.
+    A voice without any voiced frame (whispering, or a pitch band that does not fit) keeps mean 0 and deviation 1.
     """
     spoken: dict[str, list[Utterance]] = {}
     for utterance in utterances:
@@ -126,7 +125,7 @@ def _voice(name: str, utterances: list[Utterance], entries: list[Entry], store: 
     if languages:
         voice.language = max(sorted(set(languages)), key=languages.count)
     voiced = sum(entry.voiced for entry in entries)
-    if voiced >= 2:
+    if voiced:
         mean = math.fsum(entry.pitch_sum for entry in entries) / voiced
         variance = math.fsum(entry.pitch_square_sum for entry in entries) / voiced - mean**2
         voice.pitch_mean = round(mean, 3)

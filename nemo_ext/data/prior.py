@@ -32,8 +32,9 @@ def beta_binomial_prior(tokens: int, frames: int) -> np.ndarray:
     # both = i + k runs from 1 to n + t - 1; its windows of n are the rows of the Hankel matrix
     hankel = sliding_window_view((log_gamma[both] + log_gamma[n + t - both])[1:], n)
     # The sum is rounded to float32 only when the large terms have cancelled: errors stay below 1e-6.
-    exponent = (hankel + (column[:, None] + row)).astype(np.float32)
-    return np.exp(exponent, out=exponent)
+    exponent: np.ndarray = (hankel + (column[:, None] + row)).astype(np.float32)
+    np.exp(exponent, out=exponent)
+    return exponent
 
 
 def _log_gamma(largest: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class FrameBudgetSampler(Sampler[list[int]]):
         shuffle: bool = True,
         spread: float = 0.15,
     ) -> None:
-        """``lengths``: mel frames of each utterance. Without ``shuffle`` the order is by length, the same every epoch."""
+        """``lengths``: mel frames of each utterance. Without ``shuffle``, longest first, the same every epoch."""
         _check_rank(rank, world_size)
         if frames_per_batch < 1:
             raise NemoExtError(f"frames_per_batch={frames_per_batch}: a batch needs room for at least one frame")
