@@ -1,0 +1,61 @@
+#!/bin/sh
+# Make the virtual environment $1 with the versions of constraints.txt. Called by `make setup`.
+# A set-up that was interrupted is started afresh; one whose pins changed is brought up to date.
+set -eu
+
+venv=$1
+needed_gib=6  # a CPU environment takes 4 GiB, pip's unpacking 2 more
+gpu_gib=12    # CUDA's libraries beside it
+extras=dev,espeak,eval
+
+fail() {
+    echo "make setup: $1" >&2
+    exit 1
+}
+
+# Names on the PATH may be shims that exist and fail, so each is asked to run. 3.11 first: it is the tested one.
+usable='
+import ctypes, os, sys, sysconfig, venv, ensurepip
+sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and sys.maxsize > 2**32))'
+python=
+for name in ${PYTHON:-python3.11 python3.12 python3.13 python3 python}; do
+    if command -v "$name" >/dev/null 2>&1 && "$name" -c "$usable" >/dev/null 2>&1; then
+        python=$(command -v "$name")
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    fail "no working Python 3.11 to 3.13 with venv among ${PYTHON:-python3.11 python3.12 python3.13 python3 python}: \
+install one (Debian, Ubuntu: apt install python3 python3-venv python3-dev), or name it: make setup PYTHON=/path/to/python3.11"
+fi
+headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[ -f "$headers/Python.h" ] || fail "$python has no headers, and pyworld is compiled: install them (Debian, Ubuntu: apt install python3-dev)"
+command -v c++ >/dev/null 2>&1 || fail "no C++ compiler, and pyworld is compiled: install one (Debian, Ubuntu: apt install build-essential)"
+
+if [ -f "$venv/.unfinished" ]; then
+    echo "make setup: $venv was left half-made; starting afresh"
+    rm -rf "$venv"
+fi
+if [ ! -x "$venv/bin/python" ]; then
+    command -v nvidia-smi >/dev/null 2>&1 && needed_gib=$gpu_gib
+    free_gib=$(($(df -Pk . | awk 'NR == 2 { print $4 }') / 1048576))
+    [ "$free_gib" -ge "$needed_gib" ] || fail "$free_gib GiB free here, about $needed_gib GiB needed: make room, or clone to a larger disk"
+    echo "make setup: $venv with $("$python" --version), $free_gib GiB free"
+    mkdir -p "$venv"
+    touch "$venv/.unfinished"
+    "$python" -m venv "$venv"
+fi
+touch "$venv/.unfinished"
+
+pip() {
+    "$venv/bin/python" -m pip --disable-pip-version-check "$@"
+}
+
+pip install --quiet --constraint constraints.txt pip setuptools wheel
+echo "make setup: 1 of 2, torch"
+pip install --constraint constraints.txt torch # first and alone: whatever asks for it later takes this one
+echo "make setup: 2 of 2, NeMo and the rest"
+pip install --constraint constraints.txt --editable ".[$extras]"
+rm "$venv/.unfinished"
+touch "$venv/.complete"
+echo "make setup: done. 'make demo' speaks; '$venv/bin/nemo-ext --help' lists the jobs"
