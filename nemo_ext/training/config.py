@@ -1,0 +1,65 @@
+"""Options of ``nemo-ext train``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nemo_ext.config import option
+from nemo_ext.text.config import TextConfig
+from nemo_ext.types import MelSpec
+
+
+@dataclass
+class TrainerOptions:
+    """How to train: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
+
+    accelerator: str = option("cpu", "cpu or gpu")
+    devices: int = option(1, "how many of them")
+    precision: str = option("32", "32, bf16-mixed or 16-mixed")
+    max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
+    max_minutes: float | None = option(
+        None, "instead of max_steps: as many steps as the measured speed allows; a resumed run keeps that number", "min"
+    )
+    threads: int = option(0, "CPU threads; 0: one a core")
+    workers: int = option(0, "processes that load data; 0 loads in the training process")
+    val_every: int = option(500, "validate, draw pictures and curves this often", "steps")
+    checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
+    keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
+    log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
+    gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
+
+
+@dataclass
+class LoggerOptions:
+    """Where curves, pictures and audio go: conf/logger/*.yaml."""
+
+    tensorboard: bool = option(True, "write TensorBoard logs to out/logs")
+    wandb: bool = option(False, "send to Weights & Biases (pip install wandb; WANDB_MODE=offline keeps it here)")
+    project: str = option("nemo_ext", "Weights & Biases' project")
+
+
+@dataclass
+class FeatureOptions:
+    """What is computed from the recordings."""
+
+    mel: MelSpec = field(default_factory=MelSpec)
+    pitch_method: str = option("dio", "dio (fast), harvest or pyin")
+    pitch_f_min: float = option(65.0, "lowest pitch searched for", "Hz")
+    pitch_f_max: float = option(600.0, "highest pitch searched for", "Hz")
+
+
+@dataclass
+class TrainConfig:
+    """Options of ``nemo-ext train``."""
+
+    corpus: str = option("", "folder that `nemo-ext corpus` made", path=True)
+    out: str = option("", "folder for model.nemo, checkpoints and logs; the same again resumes", path=True)
+    seed: int = option(0, "of weights, order and dropout")
+    frames_per_batch: int = option(6000, "budget of an acoustic model's batch, padding included", "mel frames")
+    size: dict[str, Any] = option({}, "tiny, small or full")
+    model: dict[str, Any] = option({}, "what to train, with its own options")
+    text: TextConfig = field(default_factory=TextConfig)
+    features: FeatureOptions = field(default_factory=FeatureOptions)
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    logger: LoggerOptions = field(default_factory=LoggerOptions)
