@@ -1,0 +1,22 @@
+"""Options of ``nemo-ext demo``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nemo_ext.config import option
+
+
+@dataclass
+class DemoConfig:
+    """A corpus made on the spot, two models trained on it, and a page with what they say."""
+
+    out: str = option("out/demo", "folder of the demo; the page is index.html in it", path=True)
+    sentences: int = option(600, "sentences of the corpus")
+    unseen: int = option(50, "sentences to speak that are not in the corpus, 1 to 50")
+    shown: int = option(3, "of these, shown with pictures in each voice")
+    size: str = option("tiny", "size of both models: tiny, small or full")
+    acoustic_steps: int = option(1000, "training steps of the FastPitch")
+    vocoder_steps: int = option(2000, "training steps of the Vocos")
+    trainer: str = option("cpu", "cpu or gpu")
+    benchmark: str = option("", "write the figures to this Markdown file, too", path=True)

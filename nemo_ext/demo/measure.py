@@ -1,0 +1,215 @@
+"""Speaks the unseen sentences and measures what came out. Everything is measured here; the page only shows it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemo_ext.audio.io import write
+from nemo_ext.corpus.recipes.espeak import read_events, reading
+from nemo_ext.demo import pictures
+from nemo_ext.errors import NemoExtError
+from nemo_ext.evaluation import alignment, identify, mcd
+from nemo_ext.synthesis.pipeline import Pipeline
+from nemo_ext.types import MelSpec
+
+Audio = NDArray[np.float32]
+KINDS = ("speech", "copy", "reading")
+# how one sentence is told otherwise
+OTHERWISE: list[dict[str, Any]] = [{"pace": 0.75}, {"pace": 1.4}, {"pitch": -4.0}, {"pitch": 4.0}]
+
+
+@dataclass
+class Spoken:
+    """One sentence in one voice, and what was measured of it. Recordings lie in audio/<key>-<kind>.wav."""
+
+    key: str
+    text: str
+    voice: str
+    seconds: dict[str, float]  # by kind
+    taken: float = 0.0  # seconds that it took to make the speech
+    heard: str = ""
+    margin: float = 0.0
+    mcd: float | None = None  # dB
+    mcd_copy: float | None = None  # dB
+    failed: list[str] = field(default_factory=list)  # what could not be measured and why
+
+
+@dataclass
+class Aligned:
+    """The alignment of the corpus against the phoneme times of its maker."""
+
+    utterances: int = 0
+    boundaries: int = 0
+    phonemes: int = 0
+    median_ms: float = float("nan")
+    bias_ms: float = float("nan")  # median of the signed error: above 0, the model is late
+    within_50_ms: float = float("nan")
+    focus: float = float("nan")
+    failed: dict[str, str] = field(default_factory=dict)
+    pictures: list[dict[str, str]] = field(default_factory=list)  # title, svg, caption
+
+
+@dataclass
+class Results:
+    """All that the demo found out."""
+
+    sentences: list[Spoken] = field(default_factory=list)
+    otherwise: list[Spoken] = field(default_factory=list)
+    aligned: Aligned = field(default_factory=Aligned)
+
+    @property
+    def identified(self) -> int:
+        """How many sentences were heard as themselves."""
+        return sum(s.heard == s.text for s in self.sentences)
+
+    def mean_mcd(self, copy: bool = False) -> float:
+        """Mean distortion in dB of the sentences in which both speech and copy synthesis could be measured."""
+        both = [(s.mcd, s.mcd_copy) for s in self.sentences if s.mcd is not None and s.mcd_copy is not None]
+        return float(np.mean([pair[copy] for pair in both])) if both else float("nan")
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work for a second of speech, over all sentences."""
+        return sum(s.taken for s in self.sentences) / max(sum(s.seconds["speech"] for s in self.sentences), 1e-9)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON; beside, then renamed."""
+        beside = path.with_name(f".{path.name}.writing")
+        beside.write_text(json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Read what `save` wrote."""
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        aligned = Aligned(**raw["aligned"])
+        return cls([Spoken(**s) for s in raw["sentences"]], [Spoken(**s) for s in raw["otherwise"]], aligned)
+
+
+def speak(
+    pipeline: Pipeline, sentences: Sequence[str], voices: Sequence[str], out: Path, step: Callable[[], None]
+) -> Results:
+    """Say every sentence in every voice, beside the corpus maker's reading and its copy synthesis.
+
+    Writes ``audio/*.wav`` and ``pictures/*.png`` below ``out``. ``step`` is called after each of them.
+    """
+    for folder in ("audio", "pictures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    results = Results()
+    pipeline.say(sentences[0], voices[0])  # the first call of a process pays for set-up; it is not measured
+    for voice in voices:
+        audio: dict[str, dict[str, Audio]] = {kind: {} for kind in KINDS}
+        spoken = []
+        for number, text in enumerate(sentences, start=1):
+            one, made = _one(pipeline, f"{voice}-{number:02d}", text, voice)
+            for kind in KINDS:
+                audio[kind][text] = made[kind]
+                _keep(out, f"{one.key}-{kind}", made[kind], pipeline.mel_spec)
+            spoken.append(one)
+            step()
+        _identify(spoken, audio, pipeline.mel_spec.sample_rate)
+        results.sentences += spoken
+    text, voice = sentences[0], voices[0]
+    for number, change in enumerate(OTHERWISE, start=1):
+        speech = pipeline.say(text, voice, **change)
+        key = f"otherwise-{number}"
+        _keep(out, f"{key}-speech", speech.audio, pipeline.mel_spec)
+        label = ", ".join(f"{name} {value:g}" for name, value in change.items())
+        results.otherwise.append(Spoken(key, label, voice, {"speech": len(speech.audio) / speech.sample_rate}))
+    return results
+
+
+def _one(pipeline: Pipeline, key: str, text: str, voice: str) -> tuple[Spoken, dict[str, Audio]]:
+    rate = pipeline.mel_spec.sample_rate
+    started = time.perf_counter()
+    speech = pipeline.say(text, voice).audio
+    taken = time.perf_counter() - started
+    own, _ = reading(text, voice, sample_rate=rate)
+    made = {"speech": speech, "copy": pipeline.copy(own), "reading": own}
+    spoken = Spoken(key, text, voice, {kind: len(made[kind]) / rate for kind in KINDS}, taken)
+    for kind, name in (("speech", "mcd"), ("copy", "mcd_copy")):
+        try:
+            setattr(spoken, name, mcd.mcd(own, made[kind]))
+        except NemoExtError as error:
+            spoken.failed.append(f"MCD of {kind}: {error}")
+    return spoken, made
+
+
+def _identify(spoken: list[Spoken], audio: dict[str, dict[str, Audio]], sample_rate: int) -> None:
+    found = identify.identify(audio["speech"], audio["reading"], sample_rate)
+    for one in spoken:
+        one.heard = found.heard.get(one.text, "")
+        one.margin = found.margin.get(one.text, 0.0)
+        if one.text in found.failed:
+            one.failed.append(f"identification: {found.failed[one.text]}")
+
+
+def _keep(out: Path, name: str, audio: Audio, spec: MelSpec) -> None:
+    from nemo_ext.audio.mel import log_mel
+
+    audio = np.clip(audio, -1.0, 1.0)
+    write(out / "audio" / f"{name}.wav", audio, spec.sample_rate)
+    pictures.mel_png(out / "pictures" / f"{name}.png", log_mel(audio, spec))
+
+
+def align(model: Any, corpus_dir: Path, shown: Sequence[str], step: Callable[[int], None]) -> Aligned:
+    """Boundaries and focus of ``model``'s alignment over the whole corpus; pictures of the utterances ``shown``.
+
+    ``step`` is called with the number of utterances that were done.
+    """
+    import torch
+
+    from nemo_ext.corpus.manifest import load_corpus
+    from nemo_ext.data.features import FeatureConfig, FeatureStore
+    from nemo_ext.data.loaders import acoustic_loaders
+
+    corpus, events = load_corpus(corpus_dir), read_events(corpus_dir)
+    texts = {row.id: row.text for row in corpus.utterances}
+    store = FeatureStore(corpus_dir, FeatureConfig(mel=model.mel_spec))
+    loaders = acoustic_loaders(corpus, model.frontend, model.voices, store, frames_per_batch=4000)
+    symbols = model.frontend.table.symbols
+    found, focuses, drawn = alignment.Boundaries(), [], {}
+    for loader in loaders:
+        for batch in loader:
+            with torch.no_grad():
+                aligned = model.learn(batch)[2]
+            for i, name in enumerate(batch.ids):
+                tokens, frames = int(batch.token_lens[i]), int(batch.mel_lens[i])
+                spelled = [symbols[t] for t in batch.tokens[i, :tokens].tolist()]
+                starts = alignment.token_starts(aligned.durations[i, :tokens].numpy(), model.mel_spec)
+                soft, hard = aligned.attention[i, :frames, :tokens].numpy(), aligned.path[i, :frames].numpy()
+                focuses.append(alignment.focus(soft, hard))
+                known = events.get(name, [])
+                errors = alignment.boundary_errors(spelled, starts, known)
+                if not len(errors):
+                    found.failed[name] = "no phoneme of the text was found among the tokens"
+                    continue
+                found.errors_ms[name] = errors
+                found.phonemes += alignment.spoken_events(known)
+                if name in shown:
+                    svg = pictures.alignment_svg(soft, hard, spelled, model.mel_spec, known)
+                    caption = f"median boundary error {np.median(np.abs(errors)):.0f} ms over {len(errors)} phonemes"
+                    drawn[name] = {"title": f"“{texts[name]}”, {name}", "svg": svg, "caption": caption}
+            step(len(batch.ids))
+    signed = np.concatenate(list(found.errors_ms.values())) if found.errors_ms else np.zeros(0)
+    return Aligned(
+        utterances=len(focuses),
+        boundaries=len(signed),
+        phonemes=found.phonemes,
+        median_ms=found.median_ms,
+        bias_ms=float(np.median(signed)) if len(signed) else float("nan"),
+        within_50_ms=found.within(50.0),
+        focus=float(np.mean(focuses)) if focuses else float("nan"),
+        failed=found.failed,
+        pictures=[drawn[name] for name in shown if name in drawn],
+    )

@@ -1,0 +1,201 @@
+"""``nemo-ext demo``: corpus, features, two trainings, speech, measures, page. Each phase leaves what the next needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nemo_ext.demo.config import DemoConfig
+from nemo_ext.demo.state import State
+from nemo_ext.demo.trainings import Training
+from nemo_ext.errors import NemoExtError
+
+if TYPE_CHECKING:
+    from nemo_ext.demo.page import Chart, Phase
+
+# the phases in order, with the seconds that each takes on two cores; only for the first estimate of the time left
+PLANNED = {"corpus": 20.0, "features": 20.0, "training": 330.0, "speech": 60.0, "alignment": 15.0, "page": 2.0}
+ABOUT = {
+    "corpus": "a corpus, read by espeak-ng",
+    "features": "mel, pitch, energy and tokens of it",
+    "training": "a FastPitch and a Vocos, trained side by side",
+    "speech": "unseen sentences, spoken and compared",
+    "alignment": "the alignment, measured over the corpus",
+    "page": "the page",
+}
+SHOWN_ALIGNMENTS = 2
+
+
+def demo(cfg: DemoConfig) -> Path:
+    """Make everything that is not there yet below ``cfg.out``; the page's path.
+
+    Raises:
+        NemoExtError: a phase failed (what was done before is kept), or the folder holds another demo.
+    """
+    out = Path(cfg.out)
+    settings = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "shown", "benchmark")}
+    state = State(out, settings, PLANNED)
+    _corpus(cfg, state, out)
+    _features(state, out)
+    trainings = _trainings(cfg, out)
+    _train(trainings, state)
+    _speak(cfg, state, out)
+    page = _page(cfg, state, out, trainings)
+    print(f"the page: {page.resolve().as_uri()}")
+    return page
+
+
+def _corpus(cfg: DemoConfig, state: State, out: Path) -> None:
+    if state.done("corpus"):
+        return
+    from nemo_ext.corpus.build import build
+    from nemo_ext.corpus.config import CorpusConfig, EspeakOptions
+
+    with state.phase("corpus", ABOUT["corpus"]) as noted:
+        corpus = build(CorpusConfig(out=str(out / "corpus"), espeak=EspeakOptions(sentences=cfg.sentences)))
+        info = corpus.info
+        noted["what"] = f"{info['kept']} utterances, {info['seconds'] / 60:.1f} minutes, {len(info['voices'])} voices"
+
+
+def _features(state: State, out: Path) -> None:
+    if state.done("features"):
+        return
+    from nemo_ext.corpus.manifest import load_corpus
+    from nemo_ext.data.features import FeatureStore
+    from nemo_ext.data.prepare import prepare
+
+    with state.phase("features", ABOUT["features"]) as noted:
+        corpus = load_corpus(out / "corpus")
+        prepare(corpus.utterances, FeatureStore(out / "corpus"))
+        noted["what"] = "80-band mel, F0 by DIO, energy"
+
+
+def _trainings(cfg: DemoConfig, out: Path) -> list[Training]:
+    common = [f"corpus={out / 'corpus'}", f"size={cfg.size}", f"trainer={cfg.trainer}", "logger.tensorboard=false"]
+    steps = {"acoustic": cfg.acoustic_steps, "vocoder": cfg.vocoder_steps}
+    models = {"acoustic": ("FastPitch", "fastpitch"), "vocoder": ("Vocos", "vocos")}
+    return [
+        Training(models[part][0], out / part, [f"model={models[part][1]}", f"trainer.max_steps={steps[part]}", *common])
+        for part in ("acoustic", "vocoder")
+    ]
+
+
+def _train(trainings: list[Training], state: State) -> None:
+    if state.done("training") and all((t.out / "model.nemo").is_file() for t in trainings):
+        return
+    from nemo_ext.demo.trainings import train_side_by_side
+
+    with state.phase("training", ABOUT["training"]) as noted:
+        train_side_by_side(trainings, state.progress)
+        noted["what"] = ", ".join(f"{t.name} {t.steps()[0]} steps" for t in trainings)
+
+
+def _speak(cfg: DemoConfig, state: State, out: Path) -> None:
+    kept = out / "results.json"
+    acoustic, vocoder = (out / part / "model.nemo" for part in ("acoustic", "vocoder"))
+    key = _digest([acoustic, vocoder])
+    marker = out / "results.of"  # the models whose results these are
+    if kept.is_file() and marker.is_file() and marker.read_text() == key and state.done("alignment"):
+        return
+    from nemo_ext.corpus.manifest import load_corpus
+    from nemo_ext.corpus.sentences import unseen_sentences
+    from nemo_ext.demo import measure
+    from nemo_ext.synthesis.pipeline import load
+
+    marker.unlink(missing_ok=True)
+    sentences = unseen_sentences(cfg.unseen)
+    with state.phase("speech", ABOUT["speech"]) as noted:
+        pipeline = load(acoustic, vocoder)
+        done, total = 0, len(sentences) * len(pipeline.voices)
+
+        def spoken() -> None:
+            nonlocal done
+            done += 1
+            state.progress(done / total, f"{done} of {total} sentences")
+
+        results = measure.speak(pipeline, sentences, pipeline.voices, out, spoken)
+        noted["what"] = f"{total} sentences, each with copy synthesis and reading, three spectrograms, two MCDs"
+    with state.phase("alignment", ABOUT["alignment"]) as noted:
+        corpus = load_corpus(out / "corpus")
+        seen, count = 0, len(corpus.utterances)
+
+        def aligned(number: int) -> None:
+            nonlocal seen
+            seen += number
+            state.progress(seen / count, f"{seen} of {count} utterances")
+
+        shown = [row.id for row in corpus.val[:SHOWN_ALIGNMENTS]]
+        results.aligned = measure.align(pipeline.acoustic, out / "corpus", shown, aligned)
+        noted["what"] = f"{results.aligned.boundaries:,} phoneme starts"
+        results.save(kept)
+        marker.write_text(key)
+
+
+def _page(cfg: DemoConfig, state: State, out: Path, trainings: list[Training]) -> Path:
+    from nemo_ext.corpus.manifest import write_text
+    from nemo_ext.demo import report
+    from nemo_ext.demo.measure import Results
+    from nemo_ext.demo.page import write_page
+
+    with state.phase("page", ABOUT["page"]):
+        results = Results.load(out / "results.json")
+        models = f"acoustic={out}/acoustic/model.nemo vocoder={out}/vocoder/model.nemo"
+        command = f'nemo-ext say {models} text="Hello." out=hello.wav'
+        phases = _phases(state)
+        facts = _facts(state, trainings)
+        page = report.page(results, _charts(trainings), phases, facts, command, cfg.shown)
+        path = write_page(page, out / "index.html")
+    for figure in page.figures:
+        if figure.met is not None:
+            print(f"{'met   ' if figure.met else 'MISSED'}  {figure.name}: {figure.value} ({figure.bound})")
+    if cfg.benchmark:
+        made_by = f"nemo-ext demo benchmark={cfg.benchmark}"
+        write_text(Path(cfg.benchmark), report.markdown(results, phases, facts, made_by))
+    return path
+
+
+def _phases(state: State) -> list[Phase]:
+    from nemo_ext.demo.page import Phase
+
+    return [Phase(ABOUT[name], state.seconds(name), state.what(name)) for name in PLANNED]
+
+
+def _charts(trainings: list[Training]) -> list[Chart]:
+    from nemo_ext.demo import pictures
+    from nemo_ext.demo.page import Chart
+
+    charts = []
+    for training in trainings:
+        curves = training.curves()
+        mel = [(name, curves[name]) for name in ("train/mel", "val/mel") if name in curves]
+        others = [(n, c) for n, c in curves.items() if n.startswith("train/") and n not in ("train/mel", "train/loss")]
+        charts.append(Chart(f"{training.name}: mel", pictures.chart_svg(mel, "mel loss", True)))
+        charts.append(Chart(f"{training.name}: other losses", pictures.chart_svg(others, "loss", True)))
+    return charts
+
+
+def _facts(state: State, trainings: list[Training]) -> list[tuple[str, str]]:
+    import torch
+
+    from nemo_ext import __version__
+    from nemo_ext.demo import report
+
+    sizes = ", ".join(f"{t.name} {os.path.getsize(t.out / 'model.nemo') / 1e6:.1f} MB" for t in trainings)
+    return [
+        ("Machine", report.machine()),
+        ("Software", f"nemo_ext {__version__}, torch {torch.__version__}"),
+        ("Corpus", state.what("corpus")),
+        ("Models", sizes),
+    ]
+
+
+def _digest(paths: list[Path]) -> str:
+    found = hashlib.sha256()
+    for path in paths:
+        if not path.is_file():
+            raise NemoExtError(f"{path} is missing: start the demo again, it is trained anew")
+        found.update(path.read_bytes())
+    return found.hexdigest()
