@@ -190,7 +190,7 @@ def _gpus() -> Iterator[tuple[str, str, str]]:
         name, memory, driver = (part.strip() for part in line.split(","))
         yield f"GPU {number}", memory, f"{name}, driver {driver}"
     if "CPU" in _torch_build():
-        yield "", "unused", "torch is a CPU build: pip install torch from an index that has CUDA builds"
+        yield "torch", "CPU build", "it does not use the GPU: install torch from an index that has CUDA builds"
 
 
 def _torch_build() -> str:
