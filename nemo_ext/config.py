@@ -62,6 +62,11 @@ class Group:
     choices: tuple[str, ...]
 
 
+def conf_dir() -> Path:
+    """`CONF`."""
+    return CONF
+
+
 def groups(job: str, conf: Path | None = None) -> dict[str, Group]:
     """The groups that conf/<job>.yaml chooses from, by name."""
     import yaml
