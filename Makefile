@@ -11,6 +11,7 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## .venv with the tested versions (minutes, 4 GB; the others do this by themselves)
+	@echo "$(VENV) is ready: $(BIN)/nemo-ext --help"
 
 $(READY): pyproject.toml constraints.txt scripts/setup.sh
 	@sh scripts/setup.sh $(VENV)
