@@ -61,7 +61,7 @@ def register(replaces: str | None = None) -> Callable[[ModelClass], ModelClass]:
 def quiet(level: int = logging.ERROR) -> None:
     """Keep NeMo's and Lightning's own chatter (set-up reports, tips) off the screen."""
     nemo_logging.setLevel(level)
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "pytorch_lightning", "nemo_logger"):
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
         logging.getLogger(name).setLevel(level)
 
 

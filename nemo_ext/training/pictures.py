@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """``metrics.jsonl`` as ``name -> (steps, values)``. Where a resumed run wrote a step again, the later line counts."""
+    """``metrics.jsonl`` as ``name -> (steps, values)``; of a step that a resumed run wrote again, the later line."""
     rows: dict[str, dict[int, float]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:

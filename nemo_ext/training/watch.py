@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -41,7 +42,8 @@ class NanGuard(Callback):  # type: ignore[misc]
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is None or bool(torch.isfinite(torch.as_tensor(loss)).all()):
             return
-        bad = [k.removeprefix("train/") for k, v in _losses(trainer, "train/").items() if v != v or abs(v) == float("inf")]
+        losses = _losses(trainer, "train/")
+        bad = [k.removeprefix("train/") for k, v in losses.items() if not math.isfinite(v)]
         ids = ", ".join(batch.ids[:8]) + (f" and {len(batch.ids) - 8} more" if len(batch.ids) > 8 else "")
         raise NemoExtError(
             f"the loss is no number at step {trainer.global_step} ({', '.join(bad) or 'loss'}; epoch "
@@ -51,7 +53,7 @@ class NanGuard(Callback):  # type: ignore[misc]
 
 
 class Watch(Callback):  # type: ignore[misc]
-    """Progress with losses, speed and time left; ``metrics.jsonl``, ``curves.png``; pictures and audio for the logger."""
+    """Progress with losses, speed and time left; ``metrics.jsonl`` and ``curves.png``; pictures and audio."""
 
     def __init__(self, out: Path, log_every: int) -> None:
         self.out, self.log_every = out, log_every
@@ -96,7 +98,9 @@ class Watch(Callback):  # type: ignore[misc]
             f"step {step}/{trainer.max_steps}, {100 * step // max(trainer.max_steps, 1)} %  {shown}  "
             f"{speed:.2f} steps/s  {self._frames / max(elapsed, 1e-9):,.0f} frames/s  {left}"
         )
-        print(f"\r{line}\x1b[K" if self._screen else line, end="\n" if last or not self._screen else "", file=sys.stderr)
+        print(
+            f"\r{line}\x1b[K" if self._screen else line, end="\n" if last or not self._screen else "", file=sys.stderr
+        )
         sys.stderr.flush()
 
     def _write(self, step: int, values: dict[str, float]) -> None:
