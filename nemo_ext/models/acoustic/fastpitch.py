@@ -11,7 +11,6 @@ distance attention as a matrix product; losses are means over valid frames.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic.stock_text import StockFrontend
+from nemo_ext.models.stock import stock_mel_spec
 from nemo_ext.modules.alignment import (
     average_per_token,
     distance_attention,
@@ -211,7 +211,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
             self.voices = _stock_voices(cfg)
-            self.mel_spec = _stock_mel_spec(cfg.preprocessor)
+            self.mel_spec = stock_mel_spec(cfg.preprocessor)
             self.frontend = self.frontend or StockFrontend(self)
         self.losses = FastPitchLosses(**(OmegaConf.to_container(cfg.losses) if "losses" in cfg else {}))
 
@@ -330,7 +330,8 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         log_durations = module.duration_predictor(encoded, token_mask, conditioning=condition)
         pitch_predicted = module.pitch_predictor(encoded, token_mask, conditioning=condition)
         losses = {
-            "duration": weigh.duration * _mean_square(log_durations, torch.log(alignment.durations + 1.0), tokens_valid),
+            "duration": weigh.duration
+            * _mean_square(log_durations, torch.log(alignment.durations + 1.0), tokens_valid),
             "pitch": weigh.pitch * _mean_square(pitch_predicted, pitch, tokens_valid),
         }
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
@@ -358,7 +359,9 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         losses, _, _ = self.learn(batch)
         losses["bin"] = losses["bin"] * self._bin_weight()
         loss = torch.stack(list(losses.values())).sum()
-        self.log_dict({f"train/{k}": v.detach() for k, v in {"loss": loss, **losses}.items()}, batch_size=len(batch.ids))
+        self.log_dict(
+            {f"train/{k}": v.detach() for k, v in {"loss": loss, **losses}.items()}, batch_size=len(batch.ids)
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
@@ -405,22 +408,10 @@ def _mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return ((predicted - target).square() * valid).sum() / valid.sum()
 
 
-def _stock_mel_spec(preprocessor: DictConfig) -> MelSpec:
-    """The MelSpec in stock NeMo's preprocessor configuration, which gives lengths in samples or in seconds."""
-    rate = int(preprocessor.sample_rate)
-    given = {k: v for k, v in preprocessor.items() if v is not None}
-    hop = given["n_window_stride"] if "n_window_stride" in given else round(given["window_stride"] * rate)
-    window = given["n_window_size"] if "n_window_size" in given else round(given["window_size"] * rate)
-    renamed = {"features": "n_mels", "nfilt": "n_mels", "n_fft": "n_fft", "lowfreq": "f_min", "highfreq": "f_max"}
-    chosen = {ours: given[theirs] for theirs, ours in renamed.items() if theirs in given}
-    chosen |= {"mag_power": given["mag_power"]} if "mag_power" in given else {}
-    return dataclasses.replace(MelSpec(sample_rate=rate, hop_length=hop, win_length=window), **chosen)
-
-
 def _stock_voices(cfg: DictConfig) -> list[BaseVoice]:
     """Stock checkpoints number their speakers and keep one mean and standard deviation of pitch, if any."""
     dataset = cfg.train_ds.dataset if "train_ds" in cfg and cfg.train_ds else {}
-    mean, std = (dataset[k] if k in dataset and dataset[k] else None for k in ("pitch_mean", "pitch_std"))
+    mean, std = (dataset[k] if dataset.get(k) else None for k in ("pitch_mean", "pitch_std"))
     encoder = cfg.speaker_encoder if "speaker_encoder" in cfg and cfg.speaker_encoder else {}
     count = cfg.n_speakers if "n_speakers" in cfg else 1
     count = encoder["lookup_module"]["n_speakers"] if "lookup_module" in encoder else count
