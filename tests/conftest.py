@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,3 +30,40 @@ def espeak_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("corpus") / "espeak"
     build(CorpusConfig(out=str(out), espeak=EspeakOptions(sentences=40), processes=1))
     return out
+
+
+@pytest.fixture(scope="session")
+def speech(corpora: Path | None, request: pytest.FixtureRequest) -> Any:
+    """Some seconds of one speaker at 22,050 Hz, ``(T_audio,)`` float32: a real recording, else the espeak corpus's."""
+    import torch
+
+    from nemo_ext.audio.io import read
+
+    if corpora is not None:
+        path = corpora / "ljspeech_mini" / "wavs" / "LJ001-0002.wav"
+    else:
+        path = min((request.getfixturevalue("espeak_corpus") / "audio").glob("*.wav"))
+    audio, rate = read(path)
+    assert rate == 22050
+    return torch.from_numpy(audio[0])
+
+
+@pytest.fixture(scope="session")
+def tiny_acoustic(espeak_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A FastPitch that has seen a few dozen batches: ``model.nemo`` in its run folder. Its speech is only half learned."""
+    return _trained("fastpitch", 60, espeak_corpus, tmp_path_factory, "frames_per_batch=2500")
+
+
+@pytest.fixture(scope="session")
+def tiny_vocoder(espeak_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Vocos that has seen a few dozen batches: ``model.nemo`` in its run folder."""
+    return _trained("vocos", 30, espeak_corpus, tmp_path_factory, "model.width=96", "model.hidden_width=192")
+
+
+def _trained(name: str, steps: int, corpus: Path, tmp_path_factory: pytest.TempPathFactory, *more: str) -> Path:
+    from nemo_ext.config import compose
+    from nemo_ext.training.run import train
+
+    out = tmp_path_factory.mktemp("runs") / name
+    options = [f"model={name}", "size=tiny", f"corpus={corpus}", f"out={out}", f"trainer.max_steps={steps}", *more]
+    return train(compose("train", [*options, f"trainer.val_every={steps}", "trainer.log_every=5"]))
