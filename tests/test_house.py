@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +79,16 @@ def test_tested_versions_are_within_the_bounds() -> None:
             assert needed.specifier.contains(versions[_canonical(needed.name)], prereleases=True), line
 
 
+def test_what_is_imported_is_required() -> None:
+    """Every package that the code imports is one of ours to require, in the core or an extra."""
+    required = {_canonical(Requirement(line).name) for line in importlib.metadata.requires("nemo_ext") or []}
+    providers = importlib.metadata.packages_distributions()
+    imported = {name for path in (ROOT / "nemo_ext").rglob("*.py") for name in _imports(path)}
+    asked_for = {"wandb"}  # by logger=wandb, which says so where it is missing
+    foreign = imported - set(sys.stdlib_module_names) - {"nemo_ext"} - asked_for
+    assert not {n for n in foreign if not required & {_canonical(d) for d in providers.get(n, [])}}
+
+
 @pytest.mark.parametrize("page", markdown(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
@@ -100,6 +112,14 @@ def test_commands_in_the_documents_can_be_typed(page: str, call: str) -> None:
     if job == "JOB" or any(o.startswith("--") for o in options):
         return
     assert config.compose(job, [o.partition("|")[0] for o in options if "..." not in o]) is not None
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def _canonical(name: str) -> str:
