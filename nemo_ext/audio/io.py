@@ -54,13 +54,13 @@ def read(path: str | Path, start: int = 0, samples: int | None = None) -> tuple[
         )
     except (RuntimeError, OSError, TypeError) as error:
         raise NemoExtError(_unreadable(path, error)) from error
-    return np.ascontiguousarray(samples.T), int(sample_rate)
+    return np.ascontiguousarray(np.asarray(samples).T), int(sample_rate)
 
 
 def read_mono(path: str | Path) -> tuple[np.ndarray, int]:
     """Samples of the audio file at ``path``, channels averaged: ``((T_audio,) float32, sample rate in Hz)``."""
     audio, sample_rate = read(path)
-    return (audio[0] if len(audio) == 1 else audio.mean(axis=0)), sample_rate
+    return (audio[0] if len(audio) == 1 else np.asarray(audio.mean(axis=0))), sample_rate
 
 
 def write(path: str | Path, audio: np.ndarray, sample_rate: int) -> Path:

@@ -81,16 +81,15 @@ def mend(audio: np.ndarray, rate: int, to_rate: int, min_seconds: float) -> tupl
     Raises:
         RejectedError: nothing worth keeping: NaN, silence, too short.
     """
-    notes = []
+    notes: list[str] = []
     if not np.isfinite(audio).all():
         count = int((~np.isfinite(audio)).sum())
         raise RejectedError(NOT_FINITE, f"{count} of {audio.size} samples")
     seconds = audio.shape[1] / rate
     if seconds < min_seconds:
         raise RejectedError(TOO_SHORT, f"{seconds:.2f} s; {min_seconds:g} s is the least")
-    if audio.shape[0] > 1:
-        notes.append(f"mixed down from {audio.shape[0]} channels")
-    mono = _mix_down(audio)
+    mono, mixed = _mix_down(audio)
+    notes += mixed
     level = loudness.rms_db(mono)
     if level < loudness.SILENCE_DB:
         raise RejectedError(SILENT, f"{level:.0f} dBFS; speech lies above {loudness.SILENCE_DB:.0f}")
@@ -104,15 +103,16 @@ def mend(audio: np.ndarray, rate: int, to_rate: int, min_seconds: float) -> tupl
     return mono, notes
 
 
-def _mix_down(audio: np.ndarray) -> np.ndarray:
+def _mix_down(audio: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The channels' mean; where they cancel each other (one is wired the wrong way round), the louder channel."""
-    if audio.shape[0] == 1:
-        mono: np.ndarray = audio[0]
-        return mono
-    mono = audio.mean(axis=0)
+    channels = audio.shape[0]
+    if channels == 1:
+        return audio[0], []
+    mono: np.ndarray = audio.mean(axis=0)
     levels = [loudness.rms_db(channel) for channel in audio]
-    loudest = int(np.argmax(levels))
-    return audio[loudest] if loudness.rms_db(mono) < levels[loudest] - 20.0 else mono
+    if loudness.rms_db(mono) < max(levels) - 20.0:
+        return audio[int(np.argmax(levels))], [f"the louder of {channels} channels that cancel each other"]
+    return mono, [f"mixed down from {channels} channels"]
 
 
 def _clipped_runs(audio: np.ndarray) -> bool:

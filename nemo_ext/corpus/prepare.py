@@ -81,7 +81,7 @@ _OUTCOME_KEYS = {f.name for f in dataclasses.fields(Outcome)}
 def file_name(name: str) -> str:
     """A file name for the id ``name``, the id itself where that is harmless; different ids get different names."""
     harmless = re.sub(r"[^\w.\-]", "_", name, flags=re.UNICODE).lstrip(".")[:80]
-    if harmless != name:
+    if harmless != name or not name:
         harmless = f"{harmless or 'utterance'}-{hashlib.sha1(name.encode()).hexdigest()[:8]}"
     return f"{harmless}.wav"
 

@@ -105,8 +105,8 @@ def _kind(note: str) -> str:
 def _histogram(values: np.ndarray, unit: str) -> str:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.0, 2.2), dpi=110, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(4.0, 2.2), dpi=110)  # placed by hand: automatic layout draws everything twice
+    axes = figure.add_axes((0.15, 0.24, 0.82, 0.72))
     finite = values[np.isfinite(values)]
     axes.hist(finite, bins=min(40, max(8, len(finite) // 6)), color=_BAR)
     axes.axvline(float(np.median(finite)), color=_LINE, linewidth=1.5)
@@ -127,8 +127,8 @@ def _spectrogram(out: Path, row: Utterance) -> str:
     audio, sample_rate = read_mono(audio_path(out, row))
     spec = MelSpec(sample_rate=sample_rate, f_max=min(8000.0, sample_rate / 2))
     mel, pitch = log_mel(audio, spec), mel_f0(audio, spec)
-    figure = Figure(figsize=(8.0, 2.2), dpi=100, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(8.0, 2.2), dpi=100)
+    axes = figure.add_axes((0.06, 0.22, 0.86, 0.75))
     end = len(audio) / sample_rate
     axes.imshow(mel, origin="lower", aspect="auto", cmap="magma", extent=(0, end, 0, spec.n_mels), vmin=-9, vmax=1.5)
     axes.set_ylabel("mel band")

@@ -1,7 +1,7 @@
 """Which utterances are kept for validation.
 
 - The choice follows from a hash of seed and text: the same corpus always gives the same split, and a corpus that
-  grows keeps nearly all of it.
+  grows keeps most of it.
 - Every voice with ten utterances or more has at least one for validation, and about ``val_fraction`` of them.
 - Utterances with the same text stay together, whoever speaks them: a validation text was never heard in training.
 """

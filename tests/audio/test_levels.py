@@ -46,6 +46,21 @@ def test_levels() -> None:
     assert loudness.rms_db(np.zeros(100, dtype=np.float32)) == -np.inf
     assert loudness.rms_db(np.zeros(0, dtype=np.float32)) == -np.inf
     assert loudness.rms_db(tone(1000.0, 22050, level=1.0)) == pytest.approx(-3.01, abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 48000])
+def test_loudness_of_the_standards_tone(rate: int) -> None:
     # BS.1770: a full-scale 997 Hz sine in one channel reads -3.01 LUFS
-    assert loudness.lufs(tone(997.0, 48000, 5.0, 1.0), 48000) == pytest.approx(-3.01, abs=0.1)
-    assert loudness.lufs(tone(997.0, 22050, 0.3, 0.1), 22050) == pytest.approx(-23.0, abs=0.5)
+    assert loudness.lufs(tone(997.0, rate, 5.0, 1.0), rate) == pytest.approx(-3.01, abs=0.05)
+    assert loudness.lufs(tone(997.0, rate, 0.3, 0.1), rate) == pytest.approx(-23.01, abs=0.3)
+    assert loudness.lufs(tone(30.0, rate, 5.0, 1.0), rate) < -8, "the high-pass takes the lowest sounds away"
+    assert loudness.lufs(tone(6000.0, rate, 5.0, 1.0), rate) == pytest.approx(-3.01 + 3.3, abs=0.3), "the shelf lifts"
+
+
+def test_loudness_gates_out_pauses() -> None:
+    # EBU Tech 3341, case 3, in one channel: the two soft parts do not count
+    parts = [(10.0, -36.0), (60.0, -23.0), (10.0, -36.0)]
+    audio = np.concatenate([tone(1000.0, 16000, seconds, 10 ** (level / 20)) for seconds, level in parts])
+    assert loudness.lufs(audio, 16000) == pytest.approx(-26.01, abs=0.1)
+    assert loudness.lufs(np.zeros(16000, dtype=np.float32), 16000) == -np.inf
+    assert loudness.lufs(np.zeros(0, dtype=np.float32), 16000) == -np.inf

@@ -41,7 +41,7 @@ def read(source: Path, config: CorpusConfig) -> Found:
         recordings.append((_MICROPHONE.sub("", path.stem), path))
     found = pair(recordings, texts, source)
     for row in found.utterances:
-        row.speaker = row.id.split("_")[0]
+        row.speaker = Path(row.audio_filepath).parent.name
         row.language = config.language or LANGUAGE
     if set_aside:
         other = 3 - config.vctk.microphone
