@@ -53,9 +53,11 @@ def page(name: str, options: Sequence[str] = (), conf: Path | None = None) -> st
             lines += _row(f"  {g.name}={_plain(g.default)}", about + " | ".join(g.choices))
     for o in described.values():
         free = _at(values, o.name)
-        if o.free and free:
+        if o.free and free and "_target_" in free:
             lines += ["", f"{o.name}: {o.help}" if o.help else o.name]
-            lines += [f"  {key}={_plain(value)}" for key, value in _flat(free, o.name + ".")]
+            told = _comments((conf or config.CONF) / o.name / f"{free.get('name')}.yaml")
+            for key, value in _flat(free):
+                lines += _row(f"  {o.name}.{key}={_plain(value)}", told.get(key, ""))
     return "\n".join(lines)
 
 
@@ -86,7 +88,24 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _comments(path: Path) -> dict[str, str]:
+    """What a YAML file says of its keys: the comment at the end of a value's line, by dotted name."""
+    import yaml
+
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = text.splitlines()
+
+    def walk(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, str]]:
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+            yield from walk(value, f"{prefix}{key.value}.")
+            _, mark, comment = lines[key.start_mark.line].partition(" # ")
+            if mark:
+                yield prefix + key.value, comment.strip()
+
+    return dict(walk(yaml.compose(text), ""))
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if key == "_target_":
             continue

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def _setting(default: Any, help: str, unit: str = "") -> Any:
+    """A field that tells the command line's ``--help`` what it is."""
+    return field(default=default, metadata={"help": help, "unit": unit})
+
+
 @dataclass(frozen=True)
 class MelSpec:
     """The settings that define a mel: an acoustic model and a vocoder must agree on all of them.
@@ -24,15 +29,15 @@ class MelSpec:
     with a centred STFT, so ``n`` samples make ``n // hop_length + 1`` frames.
     """
 
-    sample_rate: int = 22050  # Hz
-    n_fft: int = 1024  # samples
-    hop_length: int = 256  # samples
-    win_length: int = 1024  # samples, Hann
-    n_mels: int = 80
-    f_min: float = 0.0  # Hz
-    f_max: float = 8000.0  # Hz
-    mag_power: float = 1.0
-    log_guard: float = 1e-5  # added before the logarithm
+    sample_rate: int = _setting(22050, "of the audio", "Hz")
+    n_fft: int = _setting(1024, "length of the Fourier transform", "samples")
+    hop_length: int = _setting(256, "from one frame to the next", "samples")
+    win_length: int = _setting(1024, "Hann window", "samples")
+    n_mels: int = _setting(80, "mel bands")
+    f_min: float = _setting(0.0, "lower edge of the lowest band", "Hz")
+    f_max: float = _setting(8000.0, "upper edge of the highest band", "Hz")
+    mag_power: float = _setting(1.0, "exponent of the magnitudes")
+    log_guard: float = _setting(1e-5, "added before the logarithm")
 
     def frames(self, samples: int) -> int:
         """Number of mel frames that ``samples`` audio samples make."""

@@ -63,10 +63,9 @@ def test_choices_fit(job: str, group: str, choice: str) -> None:
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
 def test_models_come_in_the_promised_sizes(model: str, size: str) -> None:
     composed = config.compose("train", [f"model={model}", f"size={size}"]).model
-    overlay = OmegaConf.to_container(OmegaConf.load(CONF / f"model/size/{model}_{size}.yaml"))
-    assert isinstance(overlay, dict)
+    overlay = OmegaConf.load(CONF / f"model/size/{model}_{size}.yaml")
     assert overlay
-    assert {**composed, **overlay} == composed
+    assert OmegaConf.merge(composed, overlay) == composed
 
 
 @pytest.mark.parametrize(("model", "size"), list(sizes()))

@@ -80,7 +80,7 @@ def test_gpus_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     monkeypatch.setattr(doctor, "_torch_build", lambda: "CPU build")
     doctor.doctor(DoctorConfig())
     machine = rows(capsys.readouterr().out, "machine")
-    assert machine["GPU 0"].split() == "143771 MiB NVIDIA H200, driver 580.1".split()
+    assert machine["GPU 0"].split() == ["143771", "MiB", "NVIDIA", "H200,", "driver", "580.1"]
     assert "GPU 1" in machine
     assert machine["torch"].startswith("CPU build")
 
