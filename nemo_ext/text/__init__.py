@@ -1,0 +1,1 @@
+"""Written text -> the tokens that an acoustic model reads. `frontend.TextFrontend` is the door."""

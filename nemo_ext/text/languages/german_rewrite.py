@@ -1,0 +1,82 @@
+"""German dates, times, money, ordinals, years and numbers in words.
+
+nemo_text_processing's German grammar reads years as numbers, puts every ordinal into the nominative, takes ``3.10`` for
+a date and leaves ``12.000``, ``3,50 €`` and ``&`` unread, at seconds a sentence. So the common written forms are read
+here; the grammar gets what is left (units, addresses, fractions).
+"""
+
+from __future__ import annotations
+
+import re
+
+from nemo_ext.text.languages.german_numbers import cardinal, decimal, digits, ordinal, year
+
+MONTHS = ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"]
+_NUMBER = r"(\d{1,3}(?:\.\d{3})+|\d+)(?:,(\d+))?"
+_MONTH = "|".join(MONTHS)
+# A form of the article or a preposition before an ordinal asks for -en; "ein 3." asks for -er.
+_WEAK = r"(am|vom|zum|beim|im|dem|den|des|einem|einen|eines|seit|ab|bis|nach|vor)"
+_CURRENCY = {"€": "Euro", "$": "Dollar", "£": "Pfund", "¥": "Yen", "EUR": "Euro", "USD": "Dollar", "CHF": "Franken"}
+
+
+def rewrite(text: str) -> str:
+    """Dates, times, money, per cent, ordinals, years and numbers in words."""
+    text = re.sub(r"\b(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d{2})?(?!\d)", _date, text)
+    text = re.sub(rf"(?:\b{_WEAK}\s)?\b(\d{{1,3}})\.(?=\s?(?:{_MONTH})\b)\s?", _day, text, flags=re.IGNORECASE)
+    text = re.sub(rf"\b({_MONTH})\s(\d{{4}})\b", lambda m: f"{m[1]} {year(int(m[2]))}", text)
+    text = re.sub(
+        rf"\b{_WEAK}\s(\d{{1,3}})\.(?=\s\w)", lambda m: f"{m[1]} {ordinal(int(m[2]), 'en')}", text, flags=re.I
+    )
+    text = re.sub(r"\b(\d{1,3})\.(?=\s[a-zäöüA-ZÄÖÜ])", lambda m: ordinal(int(m[1])), text)
+    text = re.sub(r"\b(\d{1,2})[:.](\d{2})\sUhr\b", _time, text)
+    text = re.sub(r"([€$£¥])\s?" + _NUMBER + r"(?![\d.,]*\d)", lambda m: _money(m[2], m[3], m[1]), text)
+    text = re.sub(_NUMBER + r"\s?([€$£¥]|EUR\b|USD\b|CHF\b)", lambda m: _money(m[1], m[2], m[3]), text)
+    text = re.sub(_NUMBER + r"\s?%", lambda m: f"{_amount(m[1], m[2])} Prozent", text)
+    text = re.sub(r"(?<=\d)\s?[–-]\s?(?=\d)", " bis ", text)
+    text = re.sub(r"(?<![\d.,])(1[1-9]\d\d)(?![\d,]|\.\d)", lambda m: year(int(m[1])), text)
+    text = re.sub(r"\b(\d+)\.(\d{1,2})(?![\d.])", lambda m: f"{cardinal(int(m[1]))} Punkt {digits(m[2])}", text)
+    return re.sub(
+        r"(?<![\d.,:/+\-@\w])"
+        + _NUMBER
+        + r"(?![\d:/@\w]|[.,]\d|\s?[°/²³µ]|\s(?:[kcm]?m|[km]?g|km/h|[mk]?W|[MG]?Hz|[MGT]B|V|l|ml|h|s)\b)",
+        lambda m: _amount(m[1], m[2]),
+        text,
+    )
+
+
+def _amount(whole: str, fraction: str | None) -> str:
+    whole = whole.replace(".", "")
+    if fraction:
+        return decimal(whole, fraction)
+    return digits(whole) if len(whole) > 1 and whole[0] == "0" else cardinal(int(whole))
+
+
+def _money(whole: str, fraction: str | None, sign: str) -> str:
+    amount, unit = int(whole.replace(".", "")), _CURRENCY[sign]
+    one = "ein" if amount == 1 else cardinal(amount)
+    if fraction and len(fraction) == 2:
+        return f"{one} {unit}" + (f" {cardinal(int(fraction))}" if int(fraction) else "")
+    return f"{decimal(whole.replace('.', ''), fraction)} {unit}" if fraction else f"{one} {unit}"
+
+
+def _date(match: re.Match[str]) -> str:
+    day, month = int(match[1]), int(match[2])
+    if not (1 <= day <= 31 and 1 <= month <= 12):
+        return match[0]
+    before = match.string[: match.start()].rstrip()
+    ending = "en" if re.search(rf"\b{_WEAK}$", before, re.IGNORECASE) else "er"
+    if re.search(r"\b(der|die|das)$", before, re.IGNORECASE):
+        ending = "e"
+    spoken = f"{ordinal(day, ending)} {MONTHS[month - 1]}"
+    return f"{spoken} {year(int(match[3]))}" if match[3] else spoken
+
+
+def _day(match: re.Match[str]) -> str:
+    word = match[1]
+    return f"{word} {ordinal(int(match[2]), 'en')} " if word else f"{ordinal(int(match[2]), 'er')} "
+
+
+def _time(match: re.Match[str]) -> str:
+    hour, minute = int(match[1]), int(match[2])
+    spoken = f"{'ein' if hour == 1 else cardinal(hour)} Uhr"
+    return f"{spoken} {cardinal(minute)}" if minute else spoken

@@ -1,0 +1,157 @@
+"""Numbers, dates, units and abbreviations written out: nemo_text_processing for the parts of a text that need it.
+
+Its English grammars take half a minute to compile and its German ones two minutes, once for a machine: they are kept in
+the user's cache. A German sentence then still takes seconds, so the engine sees only the numbers with the words around
+them, and plain text costs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nemo_ext.errors import NemoExtError
+from nemo_ext.text.languages import Language
+from nemo_ext.text.languages import language as find_language
+from nemo_ext.text.written import Written
+
+_HOT = re.compile(r"\d|[$€£¥%@#°§&+=/<>~*×÷±©²³]")
+_NEIGHBOURS = 1  # chunks of text before and after a number that say how to read it: "5 km", "am 3. Mai"
+
+
+def normalized(text: Written, code: str) -> Written:
+    """``text`` as it is spoken, with the place of every character in the given text."""
+    known = find_language(code)
+    text = _abbreviations(text, known)
+    if _HOT.search(text.text):
+        text = text.rewritten(known.rewrite(text.text))
+    if _HOT.search(text.text):
+        text = _symbols(_numbers(text, known), known)
+    return text
+
+
+def _abbreviations(text: Written, known: Language) -> Written:
+    if "." not in text.text:
+        return text
+    for match in reversed(list(_abbreviation_pattern(known.code).finditer(text.text))):
+        short = re.sub(r"\s", "", match.group())
+        after = text.text[match.end() :].lstrip()
+        ends = not after or (short in _closing(known.code) and after[:1].isupper())
+        text = text.replaced(match.start(), match.end(), _abbreviation_table(known.code)[short] + "." * ends)
+    return text
+
+
+@functools.cache
+def _closing(code: str) -> frozenset[str]:
+    return frozenset(short.replace(" ", "") for short in find_language(code).closing)
+
+
+@functools.cache
+def _abbreviation_table(code: str) -> dict[str, str]:
+    known = find_language(code)
+    both = {**known.abbreviations, **known.numeric_abbreviations}
+    return {short.replace(" ", ""): spoken for short, spoken in both.items()}
+
+
+@functools.cache
+def _abbreviation_pattern(code: str) -> re.Pattern[str]:
+    known = find_language(code)
+
+    def alternatives(shorts: list[str]) -> str:
+        longest_first = sorted(shorts, key=len, reverse=True)
+        return "|".join(re.escape(short).replace(r"\ ", r"\s?") for short in longest_first)
+
+    always, numeric = alternatives([*known.abbreviations]), alternatives([*known.numeric_abbreviations])
+    return re.compile(rf"(?<![\w.])(?:(?:{always})|(?:{numeric})(?=\s*\d))(?!\w)")
+
+
+def _numbers(text: Written, known: Language) -> Written:
+    chunks = [(m.start(), m.end()) for m in re.finditer(r"\S+", text.text)]
+    hot = [bool(_HOT.search(text.text[start:end])) for start, end in chunks]
+    spans: list[tuple[int, int]] = []
+    for i, is_hot in enumerate(hot):
+        if not is_hot:
+            continue
+        first, last = max(0, i - _NEIGHBOURS), min(len(chunks) - 1, i + _NEIGHBOURS)
+        if spans and first <= spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], last)
+        else:
+            spans.append((first, last))
+    for first, last in reversed(spans):
+        start, end = chunks[first][0], chunks[last][1]
+        spoken = _spoken(re.sub(r"\s+", " ", text.text[start:end]), known.code)
+        text = text.rewritten(text.text[:start] + spoken + text.text[end:])
+    return text
+
+
+def _symbols(text: Written, known: Language) -> Written:
+    for i in reversed(range(len(text.text))):
+        spoken = known.symbols.get(text.text[i])
+        if spoken:
+            before = " " if i and not text.text[i - 1].isspace() else ""
+            after = " " if i + 1 < len(text.text) and text.text[i + 1].isalnum() else ""
+            text = text.replaced(i, i + 1, before + spoken + after)
+    return text
+
+
+@functools.lru_cache(maxsize=20000)
+def _spoken(text: str, code: str) -> str:
+    spoken: str = _engine(code).normalize(text, verbose=False, punct_post_process=True)
+    return spoken
+
+
+def cache_dir() -> Path:
+    """Where compiled grammars are kept: under NEMO_EXT_CACHE, XDG_CACHE_HOME or ~/.cache."""
+    named = os.environ.get("NEMO_EXT_CACHE")
+    if named:
+        return Path(named).expanduser() / "normalizer"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nemo_ext" / "normalizer"
+
+
+@functools.cache
+def _engine(code: str) -> Any:
+    """The engine of one language; compiled beside the cache and renamed, so that no process meets half of it."""
+    folder = cache_dir() / f"{version('nemo_text_processing')}-{version('pynini')}" / code
+    if not folder.is_dir():
+        began = time.monotonic()
+        print(
+            f"compiling the text normalizer for '{code}', once on this machine: half a minute to two minutes ...",
+            file=sys.stderr,
+            flush=True,
+        )
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            building = tempfile.mkdtemp(prefix=f".{code}-", dir=folder.parent)
+        except OSError as error:
+            raise NemoExtError(f"cannot write to {folder.parent}: name another folder in NEMO_EXT_CACHE") from error
+        try:
+            _normalizer(code, building)
+            try:
+                os.rename(building, folder)
+            except OSError:
+                if not folder.is_dir():  # another process was first: its folder is as good
+                    raise
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        print(f"compiled in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return _normalizer(code, str(folder))
+
+
+def _normalizer(code: str, folder: str) -> Any:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its dependencies, about other things
+        from nemo_text_processing.text_normalization.normalize import Normalizer
+
+        logging.getLogger("NeMo-text-processing").setLevel(logging.ERROR)
+        return Normalizer(input_case="cased", lang=code, cache_dir=folder, overwrite_cache=False)
