@@ -5,6 +5,7 @@ Nothing heavy is imported before the job itself is.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,14 @@ from nemo_ext.errors import NemoExtError, UsageError
 _HELP = ("-h", "--help")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
+# What can happen to any job at any file, and is not a defect of ours.
+_REMEDIES = {
+    errno.ENOSPC: "make room, and start the same command again",
+    errno.EDQUOT: "make room, and start the same command again",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a folder of your own, or change its permissions",
+    errno.EPERM: "choose a folder of your own, or change its permissions",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output left (`nemo-ext ... | head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None or os.environ.get("NEMO_EXT_DEBUG"):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"nemo-ext: {where}{error.strerror}: {remedy}", file=sys.stderr)
+        return 1
     return 0
 
 

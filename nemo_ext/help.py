@@ -63,9 +63,11 @@ def page(name: str, options: Sequence[str] = (), conf: Path | None = None) -> st
 
 def _row(name: str, about: str, column: int = _NAME_COLUMN) -> list[str]:
     width = max(60, min(120, shutil.get_terminal_size((100, 24)).columns)) - column - 2
-    wrapped = textwrap.wrap(about, width) or [""]
+    if not about:
+        return [name]
+    wrapped = textwrap.wrap(about, width)
     first = [f"{name:<{column}}  {wrapped[0]}"] if len(name) <= column else [name, " " * (column + 2) + wrapped[0]]
-    return [line.rstrip() for line in [*first, *(" " * (column + 2) + line for line in wrapped[1:])]]
+    return [*first, *(" " * (column + 2) + line for line in wrapped[1:])]
 
 
 def _at(values: dict[str, Any], name: str) -> Any:

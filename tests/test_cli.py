@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ SENTENCE = 'Hello, world. Don\'t (stop) = "now"; Ärger 3.10 null'
 class EchoConfig:
     text: str = option("", "what to say", verbatim=True)
     times: int = option(1, "how often", "times")
-    fail: str = option("", "how to fail", choices=("", "mine", "bug", "interrupt"))
+    fail: str = option("", "how to fail", choices=("", "mine", "bug", "interrupt", "full", "odd"))
 
 
 def echo(cfg: EchoConfig) -> None:
@@ -34,6 +35,8 @@ def echo(cfg: EchoConfig) -> None:
         raise NemoExtError("the oven is cold:\n  heat it")
     if cfg.fail == "bug":
         raise ZeroDivisionError("a bug")
+    if cfg.fail in ("full", "odd"):
+        raise OSError(errno.ENOSPC if cfg.fail == "full" else errno.ENOTDIR, "No space left on device", "a/b.wav")
     if cfg.fail == "interrupt":
         raise KeyboardInterrupt
     print(json.dumps([cfg.text, cfg.times]))
@@ -66,6 +69,11 @@ def test_a_job_gets_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "status", "said"),
     [
         (["echo", "fail=mine"], 1, "nemo-ext: the oven is cold: heat it\n"),
+        (
+            ["echo", "fail=full"],
+            1,
+            "nemo-ext: a/b.wav: No space left on device: make room, and start the same command again\n",
+        ),
         (["echo", "fail=interrupt"], 130, "nemo-ext: interrupted\n"),
         (["echo", "txet=a, b"], 2, "nemo-ext: unknown option 'txet='; did you mean 'text'?\n"),
         (["echo", "times=often"], 2, "nemo-ext: times= takes a whole number, got 'often'\n"),
@@ -84,6 +92,8 @@ def test_mistakes_end_in_one_line(
 def test_a_defect_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         main(["echo", "fail=bug"])
+    with pytest.raises(NotADirectoryError):
+        main(["echo", "fail=odd"])
 
 
 def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
