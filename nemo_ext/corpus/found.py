@@ -72,7 +72,7 @@ def find_audio(stem: Path) -> Path | None:
     """The recording ``stem`` + a known suffix, or None. ``stem`` may carry its suffix already."""
     if stem.suffix.lower() in AUDIO_SUFFIXES and stem.is_file():
         return stem
-    candidates = (stem.with_name(stem.name + suffix) for suffix in AUDIO_SUFFIXES)
+    candidates = (stem.with_name(stem.name + spelt) for suffix in AUDIO_SUFFIXES for spelt in (suffix, suffix.upper()))
     return next((path for path in candidates if path.is_file()), None)
 
 

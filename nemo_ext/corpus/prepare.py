@@ -179,7 +179,10 @@ def _outcomes(jobs: list[Job], settings: Settings, workers: int) -> Iterator[Out
     try:
         yield from pool.map(_prepare, ((job, settings) for job in jobs), chunksize=4)
     except BrokenProcessPool as error:
-        raise NemoExtError("a process that prepared recordings was killed; is memory short? try processes=1") from error
+        raise NemoExtError(
+            "a process that prepared recordings died: is memory short, or is this called from a script without "
+            "`if __name__ == '__main__':`? processes=1 works in both cases"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C: what is under way, and no more
 

@@ -46,7 +46,7 @@ def write_report(
 
     seconds = np.array([row.duration for row in rows])
     rate = np.array([len(row.text) / max(row.duration, 1e-3) for row in rows])
-    level = np.array([loudness[row.id] for row in rows])
+    level = np.maximum([loudness[row.id] for row in rows], -70.0)  # the scale's end; a deep hum alone reads -inf
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     page.filters["clock"] = clock
     template = page.from_string((Path(__file__).parent / "report.html.jinja").read_text(encoding="utf-8"))
