@@ -30,8 +30,8 @@ def acoustic_loaders(
     frames_per_batch: int,
     workers: int = 0,
     seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    rank: int | None = None,
+    world_size: int | None = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
 
@@ -46,8 +46,8 @@ def acoustic_loaders(
         frames_per_batch: budget of padded mel frames.
         workers: processes that load; 0 loads in the training process, which is the best choice for few cores.
         seed: of the order of batches.
-        rank: of this process among ``world_size`` that train together.
-        world_size: each of them gets the same number of batches.
+        rank: of this process among those that train together; asked of torch.distributed unless given.
+        world_size: how many they are; each gets the same number of batches.
 
     Raises:
         NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
@@ -71,8 +71,8 @@ def vocoder_loaders(
     batch_size: int = 16,
     workers: int = 0,
     seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    rank: int | None = None,
+    world_size: int | None = None,
     val_segment_frames: int | None = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.SegmentBatch`` for training and for validation; see ``SegmentDataset``.

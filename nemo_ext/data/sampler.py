@@ -6,10 +6,39 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from torch import distributed
 from torch.utils.data import Sampler
 
 from nemo_ext.data.randomness import generator
 from nemo_ext.errors import NemoExtError
+
+
+class Place:
+    """Which of how many processes that train together this one is."""
+
+    def __init__(self, rank: int | None = None, world_size: int | None = None) -> None:
+        """Both given, or neither: then torch.distributed is asked each time, for it may start later than we do."""
+        if (rank is None) != (world_size is None) or not 0 <= (rank or 0) < (world_size or 1):
+            raise NemoExtError(f"rank {rank} of {world_size}: give both or none; ranks run from 0 to world_size - 1")
+        self._rank, self._world_size = rank, world_size
+
+    @property
+    def rank(self) -> int:
+        """From 0."""
+        if self._rank is None:
+            return int(distributed.get_rank()) if _together() else 0
+        return self._rank
+
+    @property
+    def world_size(self) -> int:
+        """How many processes."""
+        if self._world_size is None:
+            return int(distributed.get_world_size()) if _together() else 1
+        return self._world_size
+
+
+def _together() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 class FrameBudgetSampler(Sampler[list[int]]):
@@ -29,18 +58,27 @@ class FrameBudgetSampler(Sampler[list[int]]):
         lengths: Sequence[int],
         frames_per_batch: int,
         seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
         shuffle: bool = True,
         spread: float = 0.15,
     ) -> None:
-        """``lengths``: mel frames of each utterance. Without ``shuffle``, longest first, the same every epoch."""
-        _check_rank(rank, world_size)
+        """Set up once; nothing is drawn yet.
+
+        Args:
+            lengths: mel frames of each utterance.
+            frames_per_batch: budget of padded frames.
+            seed: of every draw, with the epoch.
+            rank: of this process; asked of torch.distributed each time unless given.
+            world_size: as ``rank``.
+            shuffle: without it, the longest come first, the same every epoch.
+            spread: how much shorter than the longest of its bucket an utterance may be, as a share.
+        """
         if frames_per_batch < 1:
             raise NemoExtError(f"frames_per_batch={frames_per_batch}: a batch needs room for at least one frame")
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.frames_per_batch, self.seed, self.shuffle = frames_per_batch, seed, shuffle
-        self.rank, self.world_size = rank, world_size
+        self.place = Place(rank, world_size)
         self.epoch = 0
         self._buckets = list(self._cut(spread))
 
@@ -54,11 +92,11 @@ class FrameBudgetSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(sum(len(bucket) for bucket in self._buckets) / self.world_size)
+        return math.ceil(sum(len(bucket) for bucket in self._buckets) / self.place.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self._steps():
-            yield [int(i) for i in step[self.rank]]
+            yield [int(i) for i in step[self.place.rank]]
 
     def padding(self) -> float:
         """Share of this epoch's frames, over all ranks, that is padding."""
@@ -98,9 +136,10 @@ class FrameBudgetSampler(Sampler[list[int]]):
                 continue
             mixed = draw.permutation(np.concatenate(bucket))
             batches += np.split(mixed, np.cumsum([len(batch) for batch in bucket])[:-1])
-        missing = -len(batches) % self.world_size
-        batches += [batches[-1 - i % len(batches)] for i in range(missing)]
-        steps = [batches[i : i + self.world_size] for i in range(0, len(batches), self.world_size)]
+        world_size = self.place.world_size
+        last = len(batches)
+        batches += [batches[last - 1 - i % last] for i in range(-last % world_size)]
+        steps = [batches[i : i + world_size] for i in range(0, len(batches), world_size)]
         return [steps[i] for i in draw.permutation(len(steps))] if self.shuffle else steps
 
 
@@ -113,14 +152,19 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1, shuffle: bool = True
+        self,
+        length: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        shuffle: bool = True,
     ) -> None:
-        """``length`` of the dataset."""
-        _check_rank(rank, world_size)
+        """``length`` of the dataset; ``rank`` and ``world_size`` as in ``FrameBudgetSampler``."""
         if batch_size < 1:
             raise NemoExtError(f"batch_size={batch_size}: a batch needs at least one segment")
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
-        self.rank, self.world_size = rank, world_size
+        self.place = Place(rank, world_size)
         self.epoch = 0
 
     @property
@@ -133,19 +177,15 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(math.ceil(self.length / self.world_size) / self.batch_size)
+        return math.ceil(math.ceil(self.length / self.place.world_size) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch = self.epoch if self.shuffle else 0
         order = np.arange(self.length)
         if self.shuffle:
             order = generator(self.seed, epoch, "segments").permutation(self.length)
-        each = len(self) * self.batch_size if self.shuffle else math.ceil(self.length / self.world_size)
-        mine = np.resize(order, each * self.world_size)[self.rank :: self.world_size]
+        rank, world_size = self.place.rank, self.place.world_size
+        each = len(self) * self.batch_size if self.shuffle else math.ceil(self.length / world_size)
+        mine = np.resize(order, each * world_size)[rank::world_size]
         for start in range(0, len(mine), self.batch_size):
             yield [(epoch, int(i)) for i in mine[start : start + self.batch_size]]
-
-
-def _check_rank(rank: int, world_size: int) -> None:
-    if not 0 <= rank < world_size:
-        raise NemoExtError(f"rank {rank} of {world_size}: ranks run from 0 to world_size - 1")
