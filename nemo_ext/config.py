@@ -21,9 +21,6 @@ from nemo_ext.errors import UsageError, nearest
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_HERE = Path(__file__).resolve().parent
-# The folder of the YAML files: inside an installed package, beside the package in a checkout.
-CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 _KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*(\[\d+\])*")
 
 
@@ -63,15 +60,16 @@ class Group:
 
 
 def conf_dir() -> Path:
-    """`CONF`."""
-    return CONF
+    """The folder of the YAML files: beside this file in an installed package, beside the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
 
 
 def groups(job: str, conf: Path | None = None) -> dict[str, Group]:
     """The groups that conf/<job>.yaml chooses from, by name."""
     import yaml
 
-    conf = conf or CONF
+    conf = conf or conf_dir()
     primary = conf / f"{job}.yaml"
     if not primary.is_file():
         return {}
@@ -95,7 +93,7 @@ def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None
             Hydra's sweep syntax.
     """
     cls = jobs.load(jobs.find(job).config)
-    conf = conf or CONF
+    conf = conf or conf_dir()
     typed = _read(overrides, describe(cls), groups(job, conf))
     cfg = _composed(job, cls, typed.choices, conf)
     _apply(cfg, typed, describe(cls))

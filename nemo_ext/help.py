@@ -55,7 +55,7 @@ def page(name: str, options: Sequence[str] = (), conf: Path | None = None) -> st
         free = _at(values, o.name)
         if o.free and free and "_target_" in free:
             lines += ["", f"{o.name}: {o.help}" if o.help else o.name]
-            told = _comments((conf or config.CONF) / o.name / f"{free.get('name')}.yaml")
+            told = _comments((conf or config.conf_dir()) / o.name / f"{free.get('name')}.yaml")
             for key, value in _flat(free):
                 lines += _row(f"  {o.name}.{key}={_plain(value)}", told.get(key, ""))
     return "\n".join(lines)

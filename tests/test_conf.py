@@ -11,9 +11,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from nemo_ext import config, jobs
-from nemo_ext.config import CONF
 from nemo_ext.types import BaseVoice, MelSpec
 
+CONF = config.conf_dir()
 COMPOSED = sorted(path.stem for path in CONF.glob("*.yaml"))
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 

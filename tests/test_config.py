@@ -232,6 +232,14 @@ def test_conform_fills_and_refuses() -> None:
         config.conform({"losses": {"mel": "loud"}}, SpongeConfig, "model.")
 
 
+def test_the_yaml_of_an_installed_package_is_inside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (config.conf_dir() / "train.yaml").is_file()
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "nemo_ext" / "config.py"))
+    assert config.conf_dir() == tmp_path / "conf"
+    (tmp_path / "nemo_ext" / "conf").mkdir(parents=True)
+    assert config.conf_dir() == tmp_path / "nemo_ext" / "conf"
+
+
 def test_as_yaml_reads_back(bake: Any) -> None:
     import yaml
 
