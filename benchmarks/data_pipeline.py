@@ -278,8 +278,8 @@ def main() -> None:
         "Features and batches",
         f"NEMO_EXT_CORPORA=... python benchmarks/data_pipeline.py --utterances {chosen.utterances}",
         [
-            f"Stock NeMo's `TTSDataset` and ours on the same recordings ({chosen.utterances} of each set, 22,050 Hz WAV) "
-            "with the same tokens, in one process with one thread. All speeds are per second of processor time.",
+            f"Stock NeMo's `TTSDataset` and ours on the same recordings ({chosen.utterances} of each set, 22,050 Hz "
+            "WAV) with the same tokens, in one process with one thread. All speeds are per second of processor time.",
             f"Worst set: **{worst[DEFAULTS]:.1f} times** stock's speed in making features at each side's defaults, "
             f"**{worst[EQUAL]:.1f} times** at equal pitch range, **{worst[LOADING]:.1f} times** in cached loading; "
             f"gross pitch error **{worst[GROSS]:.2f} %**.",
@@ -301,10 +301,11 @@ def main() -> None:
                 results.pitch,
             ),
             "## Loading from warm caches\n\n"
-            f"Samples/s in batches of {BATCH} with tokens, normalized pitch, energy, prior and speaker. Stock gives the "
-            "audio (its model computes the mel inside the step), or audio and mel; ours gives the mel. Its interpolated "
-            f"prior is an approximation; ours is exact. No worker processes; median of {ROUNDS} rounds in turn. The "
-            f"ratio is to the fastest of stock's forms. Needed: at least {NEEDED[LOADING]:.0f}.",
+            f"Samples/s in batches of {BATCH} with tokens, normalized pitch, energy, prior and speaker. Stock gives "
+            "the audio (its model computes the mel inside the step), or audio and mel; ours gives the mel. Stock's "
+            "interpolated prior is an approximation; ours is exact. No worker processes; median of "
+            f"{ROUNDS} rounds in turn. The ratio is to the fastest of stock's forms. "
+            f"Needed: at least {NEEDED[LOADING]:.0f}.",
             table(["set", *STOCK_FORMS, "ours", "ratio", "needed"], results.loading),
             describe(),
         ],

@@ -29,7 +29,7 @@ class Prepared:
 def prepare(utterances: Sequence[Utterance], store: FeatureStore, processes: int = 0) -> Prepared:
     """See that ``store`` holds good features of every utterance as its recording is now.
 
-    Every recording is hashed and every cached file checked (about 0.3 ms a second of speech on one core); what is
+    Every recording is hashed and every cached file checked (about 0.1 ms a second of speech on one core); what is
     missing or damaged is made. Stopped in the middle, it goes on from there the next time.
 
     Args:

@@ -61,7 +61,7 @@ class FrameBudgetSampler(Sampler[list[int]]):
         rank: int | None = None,
         world_size: int | None = None,
         shuffle: bool = True,
-        spread: float = 0.15,
+        spread: float = 0.1,
     ) -> None:
         """Set up once; nothing is drawn yet.
 

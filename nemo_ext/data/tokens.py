@@ -30,7 +30,7 @@ def encode_corpus(utterances: Sequence[Utterance], frontend: TextFrontend, cache
     language.
 
     Raises:
-        NemoExtError: an utterance has no token at all.
+        NemoExtError: the frontend refuses a text, for instance because nothing in it can be spoken.
     """
     path = Path(cache_dir) / f"tokens-{frontend.fingerprint()[:16]}.safetensors"
     known = _read(path)
@@ -38,13 +38,7 @@ def encode_corpus(utterances: Sequence[Utterance], frontend: TextFrontend, cache
     new = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in known}
     if new:
         _encode(new, known, frontend, path)
-    tokens = [known[key] for key in keys]
-    for utterance, ids in zip(utterances, tokens, strict=True):
-        if not len(ids):
-            raise NemoExtError(
-                f"utterance '{utterance.id}' has no token: the table knows no character of '{utterance.text[:40]}'"
-            )
-    return tokens
+    return [known[key] for key in keys]
 
 
 def _encode(new: dict[bytes, Utterance], known: dict[bytes, np.ndarray], frontend: TextFrontend, path: Path) -> None:
@@ -53,7 +47,10 @@ def _encode(new: dict[bytes, Utterance], known: dict[bytes, np.ndarray], fronten
     try:
         with Progress(len(new), "turning text into tokens") as progress:
             for key, utterance in new.items():
-                spoken = frontend.encode(utterance.text, _language(utterance, frontend), utterance.normalized_text)
+                try:
+                    spoken = frontend.encode(utterance.text, _language(utterance, frontend), utterance.normalized_text)
+                except NemoExtError as error:
+                    raise NemoExtError(f"utterance '{utterance.id}': {error}") from error
                 known[key] = np.asarray(spoken.ids, dtype=np.int32)
                 for character, position in spoken.unknown:
                     unknown.setdefault(character, f"'{utterance.id}' at position {position}")

@@ -92,7 +92,7 @@ def test_unknown_characters_are_reported_by_name_and_position(
     assert "position 5" in caplog.text
 
 
-def test_a_text_without_any_token_names_the_utterance(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_text_that_cannot_be_spoken_names_the_utterance(corpus: Corpus, tmp_path: Path) -> None:
     nothing = dataclasses.replace(corpus.train[0], text="\u2603\u2603")
-    with pytest.raises(NemoExtError, match=f"'{nothing.id}' has no token"):
+    with pytest.raises(NemoExtError, match=f"utterance '{nothing.id}': nothing to speak"):
         encode_corpus([nothing], Counting(), tmp_path)
