@@ -18,6 +18,14 @@ class UsageError(NemoExtError):
     """A command line that cannot be meant: an unknown job or option, or a value of the wrong kind. Exit status 2."""
 
 
+class NothingToSpeak(NemoExtError):
+    """A text with nothing in it that can be spoken; ``unknown``: the characters that no table knows, with positions."""
+
+    def __init__(self, message: str, unknown: Iterable[tuple[str, int]] = ()) -> None:
+        super().__init__(message)
+        self.unknown = list(unknown)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the known word closest to ``word``, or an empty string."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.errors import NemoExtError, NothingToSpeak, nearest
 from nemo_ext.synthesis import joining
 from nemo_ext.types import AcousticModel, BaseVoice, Speech, Tokens, VocoderModel
 
@@ -117,13 +118,19 @@ class Pipeline:
         language = language or chosen.language
         notes = [*self.notes, *notes]
         pieces: list[_Piece] = []
+        unknown: list[tuple[str, int]] = []
         for sentence, position, pause in _sentences(text, self.acoustic.frontend, language):
-            tokens = self.acoustic.frontend.encode(sentence, language)
-            notes += [f"no token for {c!r} at character {position + at + 1}: left out" for c, at in tokens.unknown]
-            if _speakable(tokens):
-                pieces.append(self._speak(tokens, chosen, pace, pitch, pause / pace))
+            try:
+                tokens = self.acoustic.frontend.encode(sentence, language)
+            except NothingToSpeak as error:  # a row of stars is no reason to stay silent on the rest
+                unknown += [(character, position + at) for character, at in error.unknown]
+                continue
+            unknown += [(character, position + at) for character, at in tokens.unknown]
+            pieces.append(self._speak(tokens, chosen, pace, pitch, pause / pace))
         if not pieces:
-            raise NemoExtError(f"nothing to speak in {_shortened(text)}: give a text with at least one word")
+            reason = f"; {_left_out(unknown)}" if unknown else ""
+            raise NothingToSpeak(f"nothing to speak in {_shortened(text)}: give at least one word{reason}", unknown)
+        notes += [_left_out(unknown)] if unknown else []
         return self._join(pieces, chosen.name, volume, notes)
 
     def copy(self, audio: np.ndarray) -> np.ndarray:
@@ -245,8 +252,11 @@ def _breaths(sentence: str) -> list[tuple[str, int]]:
     return [*_breaths(sentence[:cut]), *((part, cut + at) for part, at in _breaths(sentence[cut:]))]
 
 
-def _speakable(tokens: Tokens) -> bool:
-    return any(c.isalpha() for symbol in tokens.symbols for c in symbol) and bool(tokens.normalized.strip())
+def _left_out(unknown: list[tuple[str, int]], most: int = 8) -> str:
+    """Which characters of a text no table knows, by name and position (counted from 1)."""
+    named = [f"{c!r} ({unicodedata.name(c, f'U+{ord(c):04X}')}) at {at + 1}" for c, at in unknown[:most]]
+    more = f" and {len(unknown) - most} more" if len(unknown) > most else ""
+    return f"left out, since no token stands for it: {', '.join(named)}{more}"
 
 
 def _check_range(name: str, value: float) -> None:

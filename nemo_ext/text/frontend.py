@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.errors import NemoExtError, NothingToSpeak, nearest
 from nemo_ext.text import arpabet, espeak, g2p
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.languages import Language
@@ -92,7 +92,8 @@ class TextFrontend:
         self._say(clause, known, found)
         found.space()
         if not found.words:
-            raise NemoExtError(f"nothing to speak in {_shortened(text)}: give a text with at least one word")
+            message = f"nothing to speak in {_shortened(text)}: give a text with at least one word"
+            raise NothingToSpeak(message, found.unknown)
         ids = np.array([self.table.index(symbol) for symbol in found.symbols], dtype=np.int64)
         return Tokens(ids, found.symbols, found.words, source.text, found.unknown)
 

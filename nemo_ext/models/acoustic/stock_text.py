@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nemo_ext.errors import NemoExtError
+from nemo_ext.errors import NothingToSpeak
 from nemo_ext.text.sentences import split_sentences
 from nemo_ext.types import Tokens
 
@@ -25,10 +25,10 @@ class StockFrontend:
         """Tokens of ``text``; stock's tokenizers tell no word boundaries.
 
         Raises:
-            NemoExtError: nothing in ``text`` is known to the checkpoint's tokenizer.
+            NothingToSpeak: nothing in ``text`` is known to the checkpoint's tokenizer.
         """
         ids = self._model.parse(normalized or text, normalize=normalized is None)[0].cpu().numpy().astype(np.int64)
         if not ids.size:
-            raise NemoExtError("nothing to speak: no character of the text is known to this model's tokenizer")
+            raise NothingToSpeak("nothing to speak: no character of the text is known to this model's tokenizer")
         symbols = list(self._model.vocab.tokens) if self._model.vocab is not None else []
         return Tokens(ids, [symbols[i] if i < len(symbols) else str(i) for i in ids], [], normalized or text)
