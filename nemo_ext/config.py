@@ -7,21 +7,19 @@ A job's options are a dataclass whose fields are made by `option`; conf/<job>.ya
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemo_ext import jobs
+from nemo_ext._arguments import Group, Typed, read, suggest
 from nemo_ext._options import Option, describe
 from nemo_ext.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-_KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*(\[\d+\])*")
 
 
 def option(
@@ -48,15 +46,6 @@ def option(
     if isinstance(default, list | dict | set):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class Group:
-    """A choice among the YAML files of one folder under conf/."""
-
-    name: str
-    default: str | None  # None: nothing chosen; a text with ${} follows other groups
-    choices: tuple[str, ...]
 
 
 def conf_dir() -> Path:
@@ -94,7 +83,7 @@ def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None
     """
     cls = jobs.load(jobs.find(job).config)
     conf = conf or conf_dir()
-    typed = _read(overrides, describe(cls), groups(job, conf))
+    typed = read(overrides, describe(cls), groups(job, conf))
     cfg = _composed(job, cls, typed.choices, conf)
     _apply(cfg, typed, describe(cls))
     return _instance(cfg, cls, typed)
@@ -116,96 +105,6 @@ def conform(values: Any, cls: type, where: str = "") -> DictConfig:
         node: Any = given._get_node(key)
         _set(cfg, str(key), node if OmegaConf.is_config(node) else node._value(), known, where)
     return cfg
-
-
-@dataclass
-class _Typed:
-    """What a person typed, sorted by what becomes of it."""
-
-    verbatim: dict[str, str] = field(default_factory=dict)
-    choices: dict[str, str | None] = field(default_factory=dict)
-    values: list[tuple[str, Any, bool]] = field(default_factory=list)  # key, value, may be new
-
-
-def _read(overrides: Sequence[str], known: dict[str, Option], chosen: dict[str, Group]) -> _Typed:
-    typed = _Typed()
-    names = [*known, *chosen]
-    for argument in overrides:
-        key, equals, text = argument.partition("=")
-        if not equals or not _KEY.fullmatch(key):
-            raise UsageError(_not_an_option(argument, names))
-        name = key.lstrip("+~")
-        if name in known and known[name].verbatim:
-            typed.verbatim[name] = text
-            continue
-        if name not in chosen:
-            _check_name(name, known, names)
-        value = _hydra_value(name, f"{name}={text}")
-        if name in chosen and not isinstance(value, dict):
-            typed.choices[name] = _choice(chosen[name], value)
-        else:
-            typed.values.append((name, value, key.startswith("+")))
-    return typed
-
-
-def _not_an_option(argument: str, names: Iterable[str]) -> str:
-    shown = argument if len(argument) <= 40 else argument[:40] + "..."
-    word = argument.lstrip("-").partition("=")[0]
-    if argument.startswith("-"):
-        hint = nearest(word, names)
-        return f"'{shown}' is not an option: options are written NAME=VALUE, without dashes{hint}"
-    hint = nearest(word, names) if " " not in word else ""
-    return f"'{shown}' is not an option: write NAME=VALUE, and quotes around a value with blanks{hint}"
-
-
-def _check_name(name: str, known: dict[str, Option], names: Iterable[str]) -> None:
-    """Refuse a name that can be no option. What stands below a free-form option is checked once it is composed."""
-    plain = re.sub(r"\[\d+\]", "", name)
-    if plain in known or any(k.startswith(plain + ".") for k in known):
-        return
-    if any(o.free and plain.startswith(o.name + ".") for o in known.values()):
-        return
-    raise UsageError(f"unknown option '{name}='{_suggest(name, names) or '; --help lists the options'}")
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    """`nearest` for dotted names: among its neighbours first, then anything with such a last part."""
-    known = list(known)
-    parent, _, last = name.rpartition(".")
-    for candidates in ([k for k in known if k.rpartition(".")[0] == parent], known):
-        by_last_part = {k.rpartition(".")[2]: k for k in reversed(candidates)}
-        found = difflib.get_close_matches(last, by_last_part, n=1, cutoff=0.5)
-        if found:
-            return f"; did you mean '{by_last_part[found[0]]}'?"
-    return ""
-
-
-def _hydra_value(name: str, override: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_override(override)
-        swept = parsed.is_sweep_override()
-    except HydraException as error:
-        text = override.partition("=")[2]
-        raise UsageError(f"{name}= cannot be read: put the value in quotes of its own, {name}='\"{text}\"'") from error
-    if swept:
-        raise UsageError(
-            f"{name}= holds several values: one run takes one; a list is written '{name}=[a,b]', "
-            f"and a text with commas {name}='\"a, b\"'"
-        )
-    return parsed.value()
-
-
-def _choice(group: Group, value: Any) -> str | None:
-    if value is None and group.default is None:
-        return None
-    if str(value) not in group.choices:
-        raise UsageError(
-            f"{group.name}={value} is not one of {', '.join(group.choices)}{nearest(str(value), group.choices)}"
-        )
-    return str(value)
 
 
 def _composed(job: str, cls: type, choices: dict[str, str | None], conf: Path) -> DictConfig:
@@ -232,7 +131,7 @@ def _composed(job: str, cls: type, choices: dict[str, str | None], conf: Path) -
     return _writable(merged)
 
 
-def _apply(cfg: DictConfig, typed: _Typed, known: dict[str, Option]) -> None:
+def _apply(cfg: DictConfig, typed: Typed, known: dict[str, Option]) -> None:
     for key, value, new in typed.values:
         free = next((o for o in known.values() if o.free and key.startswith(o.name + ".")), None)
         if free and not new:
@@ -262,7 +161,7 @@ def _check_free(cfg: DictConfig, root: str, key: str) -> None:
         if key in fields:
             return
         known = [*known, *fields]
-    raise UsageError(f"unknown option '{key}='{_suggest(key, known) or f'; a new one is written +{key}='}")
+    raise UsageError(f"unknown option '{key}='{suggest(key, known) or f'; a new one is written +{key}='}")
 
 
 def _config_class(cfg: DictConfig, root: str) -> type | None:
@@ -298,7 +197,7 @@ def _set(cfg: DictConfig, key: str, value: Any, known: dict[str, Option], where:
         OmegaConf.update(cfg, key, value, merge=True, force_add=False)
     except (ConfigKeyError, ConfigAttributeError) as error:
         full = str(getattr(error, "full_key", None) or key)
-        raise UsageError(f"unknown option '{where}{full}='{_suggest(full, known)}") from error
+        raise UsageError(f"unknown option '{where}{full}='{suggest(full, known)}") from error
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         shown = "null" if value is None else f"'{value}'"
         full = str(getattr(error, "full_key", None) or key)
@@ -311,7 +210,7 @@ def _set(cfg: DictConfig, key: str, value: Any, known: dict[str, Option], where:
         )
 
 
-def _instance(cfg: DictConfig, cls: type, typed: _Typed) -> Any:
+def _instance(cfg: DictConfig, cls: type, typed: Typed) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

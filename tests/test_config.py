@@ -198,6 +198,7 @@ def test_values_keep_their_types(bake: Any) -> None:
         ("heat=range(1,3)", "heat= holds several values"),
         ("log=a b, c", "log= holds several values"),
         ("log=Don't", "log= cannot be read: put the value in quotes of its own"),
+        ("~model.width=3", "'~model.width=3' is not an option: write NAME=VALUE"),
         ("world.", "'world.' is not an option: write NAME=VALUE"),
         ("--text=Hello", "options are written NAME=VALUE, without dashes; did you mean 'text'?"),
         ("it said a = b", "is not an option: write NAME=VALUE, and quotes around a value with blanks"),
