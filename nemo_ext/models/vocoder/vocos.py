@@ -1,0 +1,52 @@
+"""Vocos: ConvNeXt blocks and an inverse STFT, quick to train and quick to run.
+
+Siuzdak, "Vocos: Closing the gap between time-domain and Fourier-based neural vocoders for high-quality audio
+synthesis" (arXiv 2306.00814). What we changed: in the generator, see ``modules.generators.VocosGenerator``; a
+multi-resolution STFT loss beside the mel loss, so that a small one speaks after minutes on a CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from nemo_ext import _nemo
+from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig, VocoderLosses
+from nemo_ext.modules.discriminators import MultiPeriod, MultiResolution
+from nemo_ext.modules.generators import VocosGenerator
+
+
+@dataclass
+class VocosConfig(GanVocoderConfig):
+    """What a person chooses of a Vocos; ``n_fft`` and hop of its inverse STFT are the mel's."""
+
+    _target_: str = "nemo_ext.models.vocoder.vocos.Vocos"
+    name: str = "vocos"
+    width: int = 512  # channels between the blocks
+    hidden_width: int = 1536  # channels inside a block
+    layers: int = 8  # ConvNeXt blocks
+    kernel_size: int = 7  # frames, odd
+    discriminator_n_ffts: list[int] = field(default_factory=lambda: [512, 1024, 2048])  # samples
+    losses: VocoderLosses = field(
+        default_factory=lambda: VocoderLosses(stft=15.0, adversarial="hinge", generator=0.2, feature_matching=0.2)
+    )
+
+
+@_nemo.register()
+class Vocos(GanVocoder):
+    """mel ``(B, n_mels, T_mel)`` -> audio ``(B, T_mel * hop_length)``. ``cfg``: a VocosConfig with ``mel``."""
+
+    config_class = VocosConfig
+    settings: VocosConfig
+
+    def build_generator(self) -> nn.Module:
+        """ConvNeXt and inverse STFT."""
+        chosen = self.settings
+        return VocosGenerator(self.mel_spec, chosen.width, chosen.hidden_width, chosen.layers, chosen.kernel_size)
+
+    def build_discriminators(self) -> nn.ModuleDict:
+        """Of periods and of resolutions."""
+        small = self.settings.small_discriminators
+        resolutions = MultiResolution(self.mel_spec, self.settings.discriminator_n_ffts, channels=4 if small else 32)
+        return nn.ModuleDict({"mpd": MultiPeriod(small), "mrd": resolutions})

@@ -1,0 +1,166 @@
+"""Generators: from a log-mel to a waveform.
+
+- `VocosGenerator`: Siuzdak, "Vocos: Closing the gap between time-domain and Fourier-based neural vocoders for
+  high-quality audio synthesis" (arXiv 2306.00814), on the block of Liu et al., "A ConvNet for the 2020s" (arXiv
+  2201.03545). What we changed is said in its docstring.
+- `hifigan_generator`: NeMo's generator of Kong et al., "HiFi-GAN" (arXiv 2010.05646).
+
+Every generator is a function ``mel (B, n_mels, T_mel) -> audio (B, T_mel * hop_length)`` of convolutions only: no
+randomness, no branch on the data.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nemo_ext.audio.mel import mel_basis
+from nemo_ext.modules.istft import InverseSTFT
+from nemo_ext.types import MelSpec
+
+# Log-mels of speech lie in about [-11.5, 2]: brought to about [-2, 2]. Constants, so that a checkpoint needs no
+# statistics and any corpus may use it.
+_MEL_CENTRE, _MEL_SCALE = -5.0, 3.0
+_MAX_MAGNITUDE = 100.0  # of a spectral bin: what the paper clips at, against an overflow of the exponential
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over time, then two linear layers a frame, added to the input: ``(B, 1, T, C)`` kept.
+
+    Args:
+        width: C.
+        hidden_width: channels between the two linear layers.
+        kernel_size: frames, odd.
+        scale: initial factor on the block's change of its input, a vector that is learned.
+    """
+
+    def __init__(self, width: int, hidden_width: int, kernel_size: int, scale: float) -> None:
+        super().__init__()
+        # channels last and two-dimensional: on CPUs twice as fast as a Conv1d, and no transposition a block
+        self.depthwise = nn.Conv2d(width, width, (1, kernel_size), padding=(0, kernel_size // 2), groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.widen = nn.Linear(width, hidden_width)
+        self.narrow = nn.Linear(hidden_width, width)
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, 1, T, C)`` -> ``(B, 1, T, C)``."""
+        y = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return x + self.scale * self.narrow(F.gelu(self.widen(self.norm(y))))
+
+
+class VocosGenerator(nn.Module):
+    """ConvNeXt blocks at the rate of the mel, then magnitude and phase of a spectrum a frame, then its inverse STFT.
+
+    What we changed: the log-magnitude is the mel's own, interpolated to the bins of the spectrum by a linear layer that
+    starts as that interpolation, plus what the network adds (after equal times on one CPU core the mel error is a
+    quarter lower); the frames are centred on ``i * hop_length`` as the mel's are, and the output has
+    ``T_mel * hop_length`` samples.
+
+    Args:
+        mel_spec: of the input; its ``n_fft`` and ``hop_length`` are the inverse transform's too.
+        width: channels between blocks.
+        hidden_width: channels inside a block.
+        layers: blocks.
+        kernel_size: frames that a block's convolution sees, odd.
+    """
+
+    def __init__(self, mel_spec: MelSpec, width: int, hidden_width: int, layers: int, kernel_size: int = 7) -> None:
+        super().__init__()
+        bins = mel_spec.n_fft // 2 + 1
+        self.embed = nn.Conv1d(mel_spec.n_mels, width, kernel_size, padding=kernel_size // 2)
+        self.norm_first = nn.LayerNorm(width, eps=1e-6)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(width, hidden_width, kernel_size, scale=1.0 / layers) for _ in range(layers)
+        )
+        self.norm_last = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, 2 * bins)
+        self.inverse = InverseSTFT(mel_spec.n_fft, mel_spec.hop_length)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        self.envelope = nn.Linear(mel_spec.n_mels, bins)
+        weight, bias = mel_to_magnitude(mel_spec)
+        with torch.no_grad():
+            self.envelope.weight.copy_(torch.from_numpy(weight))
+            self.envelope.bias.copy_(torch.from_numpy(bias))
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """``mel (B, n_mels, T_mel)`` natural-log mel -> audio ``(B, T_mel * hop_length)``, not clipped."""
+        x = self.embed((mel - _MEL_CENTRE) / _MEL_SCALE)
+        x = self.norm_first(x.transpose(1, 2))[:, None]
+        for block in self.blocks:
+            x = block(x)
+        x = self.head(self.norm_last(x[:, 0]))
+        # half precision cannot hold a spectrum's range, and no FFT takes it
+        with torch.autocast(mel.device.type, enabled=False):
+            log_magnitude, phase = x.float().transpose(1, 2).chunk(2, dim=1)
+            log_magnitude = log_magnitude + self.envelope(mel.float().transpose(1, 2)).transpose(1, 2)
+            magnitude = torch.exp(log_magnitude).clamp(max=_MAX_MAGNITUDE)
+            spectrum = torch.complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
+            audio: Tensor = self.inverse(spectrum)
+        return audio
+
+
+def mel_to_magnitude(spec: MelSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The linear map from a log-mel to the log-magnitudes of the spectrum's bins: ``(bins, n_mels)`` and ``(bins,)``.
+
+    Each bin is interpolated between the two filters whose centres lie around it; the offset undoes the filters' gain.
+    Above the highest filter its value is held.
+    """
+    basis = mel_basis(spec).numpy()
+    # Where a filter is narrower than a bin it is empty: the interpolation then passes over it.
+    gain = basis.sum(axis=1)
+    filled = np.flatnonzero(gain > 0)
+    bins = np.arange(basis.shape[1])
+    centres = (basis[filled] * bins).sum(axis=1) / gain[filled]
+    right = np.clip(np.searchsorted(centres, bins), 1, len(filled) - 1)
+    share = np.clip((bins - centres[right - 1]) / (centres[right] - centres[right - 1]), 0.0, 1.0)
+    weight = np.zeros((len(bins), len(gain)), np.float32)
+    weight[bins, filled[right - 1]] = 1.0 - share
+    weight[bins, filled[right]] = share
+    weight /= spec.mag_power
+    bias = -weight[:, filled] @ np.log(gain[filled])
+    return weight, bias.astype(np.float32)
+
+
+def hifigan_generator(
+    mel_spec: MelSpec,
+    resblock: int,
+    upsample_rates: Sequence[int],
+    upsample_kernel_sizes: Sequence[int],
+    upsample_initial_channel: int,
+    resblock_kernel_sizes: Sequence[int],
+    resblock_dilation_sizes: Sequence[Sequence[int]],
+) -> nn.Module:
+    """NeMo's HiFi-GAN generator: ``mel (B, n_mels, T_mel)`` -> audio ``(B, 1, T_mel * prod(upsample_rates))``."""
+    from nemo.collections.tts.modules.hifigan_modules import Generator
+
+    with warnings.catch_warnings():
+        # NeMo's weight norm is the one torch has deprecated; stock checkpoints hold its weight_g and weight_v
+        warnings.simplefilter("ignore", FutureWarning)
+        generator: nn.Module = Generator(
+            resblock=resblock,
+            upsample_rates=list(upsample_rates),
+            upsample_kernel_sizes=list(upsample_kernel_sizes),
+            upsample_initial_channel=upsample_initial_channel,
+            resblock_kernel_sizes=list(resblock_kernel_sizes),
+            resblock_dilation_sizes=[list(sizes) for sizes in resblock_dilation_sizes],
+            initial_input_size=mel_spec.n_mels,
+        )
+    return generator
+
+
+def fold_weight_norm(generator: Any) -> None:
+    """Replace every weight-normalised weight of ``generator`` by its value, in place: for a copy that is exported."""
+    for module in generator.modules():
+        if hasattr(module, "weight_g"):
+            nn.utils.remove_weight_norm(module)

@@ -1,0 +1,44 @@
+"""The map from a mel to a spectrum's envelope, and generators as functions of the mel alone."""
+
+import pytest
+import torch
+
+from nemo_ext.audio.mel import log_mel, magnitude, mel_of_magnitude
+from nemo_ext.modules.generators import VocosGenerator, mel_to_magnitude
+from nemo_ext.types import MelSpec
+
+
+@pytest.mark.parametrize("spec", [MelSpec(), MelSpec(f_max=11025.0, n_mels=100), MelSpec(mag_power=2.0, f_min=50.0)])
+def test_the_envelope_of_a_smooth_spectrum_is_found_again(spec):
+    bins = torch.arange(spec.n_fft // 2 + 1)
+    log_magnitude = (1.0 - bins / 200.0 + 0.5 * torch.cos(bins / 80.0))[:, None].expand(-1, 4)
+    weight, bias = mel_to_magnitude(spec)
+    mel = mel_of_magnitude(torch.exp(log_magnitude), spec)
+    found = torch.from_numpy(weight) @ mel + torch.from_numpy(bias)[:, None]
+    inside = slice(8, int(spec.f_max * spec.n_fft / spec.sample_rate) - 20)
+    assert (found - log_magnitude)[inside].abs().max() < 0.1
+    assert torch.isfinite(found).all()
+
+
+def test_an_untrained_vocos_has_the_mels_spectrum_already(speech):
+    """What the linear layer from the mel gives: without it an untrained one is 4 natural-log units off."""
+    torch.manual_seed(0)
+    generator = VocosGenerator(MelSpec(), width=32, hidden_width=64, layers=1)
+    mel = log_mel(speech[None], MelSpec())[:, :, :-1]
+    made = magnitude(generator(mel), MelSpec())[:, :, :-1]
+    loud = mel[0].mean(0) > -6
+    made_mel = mel_of_magnitude(made, MelSpec())
+    correlation = torch.corrcoef(torch.stack([made_mel[0][:, loud].flatten(), mel[0][:, loud].flatten()]))[0, 1]
+    assert correlation > 0.8
+
+
+def test_far_frames_do_not_matter():
+    """Receptive field: the first samples depend on no frame beyond the convolutions' reach."""
+    generator = VocosGenerator(MelSpec(), width=16, hidden_width=16, layers=2).eval()
+    mel = torch.randn(1, 80, 40)
+    changed = mel.clone()
+    changed[:, :, 20:] = 0.0
+    reach = 3 * 3 + 2  # three kernels of seven frames, and the frames that overlap
+    samples = (20 - reach) * 256
+    assert torch.equal(generator(mel)[:, :samples], generator(changed)[:, :samples])
+    assert not torch.equal(generator(mel), generator(changed))
