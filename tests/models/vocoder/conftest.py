@@ -19,8 +19,8 @@ TOYS = {
 
 def shipped(name, size):
     """The configuration that conf/ gives for a model and a size, as training passes it on."""
-    cfg = OmegaConf.load(conf_dir() / f"model/{name}.yaml")
-    cfg = OmegaConf.merge(cfg, OmegaConf.load(conf_dir() / f"model/size/{name}_{size}.yaml"))
+    cfg = OmegaConf.load(CONF / f"model/{name}.yaml")
+    cfg = OmegaConf.merge(cfg, OmegaConf.load(CONF / f"model/size/{name}_{size}.yaml"))
     cfg.mel = dataclasses.asdict(MelSpec())
     return cfg
 

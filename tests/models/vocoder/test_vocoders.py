@@ -200,7 +200,7 @@ def test_the_yaml_fits_its_dataclass(name):
     from nemo_ext.models.vocoder.vocos import Vocos
 
     cls = {"vocos": Vocos, "hifigan": HifiGan}[name]
-    sizes = sorted(path.stem.removeprefix(f"{name}_") for path in (conf_dir() / "model/size").glob(f"{name}_*.yaml"))
+    sizes = sorted(path.stem.removeprefix(f"{name}_") for path in (CONF / "model/size").glob(f"{name}_*.yaml"))
     assert {"tiny", "small", "full"} <= set(sizes)
     for size in sizes:
         known = {f.name for f in dataclasses.fields(cls.config_class)} | {"mel"}
