@@ -54,7 +54,7 @@ SYMBOLS = [*sorted(_CONSONANTS), *(vowel + digit for vowel in sorted(_VOWELS) fo
 # Espeak writes more than ARPAbet distinguishes. Longest first where one begins with another.
 _READ = {
     **{ipa: [phone] for phone, ipa in _CONSONANTS.items()},
-    **{ipa: [phone] for phone, ipa in {**_VOWELS}.items()},
+    **{ipa: [phone] for phone, ipa in _VOWELS.items()},
     "ə": ["AH"],
     "ɚ": ["ER"],
     "i": ["IY"],
@@ -118,6 +118,11 @@ def from_ipa(ipa: str) -> list[str]:
             else:
                 phones.append(phone)
     return phones
+
+
+def reads(ipa: str) -> bool:
+    """Whether `from_ipa` knows every sound of ``ipa``."""
+    return not _PIECE.sub("", ipa).strip("ːʲ\u0303\u0329")
 
 
 def is_arpabet(phones: list[str]) -> bool:

@@ -1,8 +1,8 @@
 """The only binding to espeak-ng: phonemes of a text, and speech with the start of every phoneme.
 
-espeak-ng comes as a library and its data in the ``espeakng-loader`` wheel, an optional extra since it is GPL-3. The calls
-are those of espeak-ng's public header ``speak_lib.h``. The library is one global state without locks, so every call holds
-ours, and sets every parameter it depends on: the same call gives the same answer.
+espeak-ng comes as a library and its data in the ``espeakng-loader`` wheel, an optional extra since it is GPL-3. The
+calls are those of espeak-ng's public header ``speak_lib.h``. The library is one global state without locks, so every
+call holds ours, and sets every parameter it depends on: the same call gives the same answer.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from nemo_ext.text.written import Segment, Written, folded, segments, written
 from nemo_ext.types import Tokens
 
 _RULES = 1  # raised whenever the code turns the same text into other tokens
+_BREATH = 60  # words; a longer clause is given to the engine in parts
 _log = logging.getLogger(__name__)
 
 
@@ -68,32 +69,30 @@ class TextFrontend:
                 unknown characters are in it.
 
         Raises:
-            NemoExtError: nothing in the text can be spoken, or the pronouncing engine is not installed.
+            NothingToSpeak: there is no word in the text; the error names the characters that no table knows.
+            NemoExtError: the pronouncing engine is not installed.
         """
         source = self._spoken(text, language) if normalized is None else written(normalized)
         found = _Found(source)
         known = find_language(language)
         clause: list[Segment] = []
         for segment in segments(source.text):
-            if segment.kind == "word":
+            if segment.kind in ("word", "space"):
                 clause.append(segment)
-            elif segment.kind == "space":
-                if clause:
-                    clause.append(segment)
-                else:
-                    found.space()
+                continue
+            self._say(clause, known, found)
+            clause = []
+            if segment.kind == "mark" and segment.text in self.table:
+                found.mark(segment.text)
             else:
-                self._say(clause, known, found)
-                clause = []
-                if segment.text in self.table:
-                    found.symbols.append(segment.text)
-                else:
-                    found.miss(segment.text, segment.start)
+                found.miss(segment.text, segment.start)
+                found.space()
         self._say(clause, known, found)
         found.space()
         if not found.words:
-            message = f"nothing to speak in {_shortened(text)}: give a text with at least one word"
-            raise NothingToSpeak(message, found.unknown)
+            raise NothingToSpeak(
+                f"nothing to speak in {_shortened(text)}: give a text with at least one word", found.unknown
+            )
         ids = np.array([self.table.index(symbol) for symbol in found.symbols], dtype=np.int64)
         return Tokens(ids, found.symbols, found.words, source.text, found.unknown)
 
@@ -114,7 +113,8 @@ class TextFrontend:
     def _say(self, clause: Sequence[Segment], language: Language, found: _Found) -> None:
         """Add the tokens of words and blanks without punctuation between them."""
         words = [segment.text for segment in clause if segment.kind == "word"]
-        pronounced = iter(self._pronounced(words, language))
+        breaths = [words[i : i + _BREATH] for i in range(0, len(words), _BREATH)]
+        pronounced = (word for breath in breaths for word in self._pronounced(breath, language))
         for segment in clause:
             if segment.kind == "space":
                 found.space()
@@ -179,6 +179,11 @@ class _Found:
     def space(self) -> None:
         if self.symbols[-1] != SPACE:
             self.symbols.append(SPACE)
+
+    def mark(self, symbol: str) -> None:
+        if symbol in ",.!?;:)" and len(self.symbols) > 1 and self.symbols[-1] == SPACE:
+            self.symbols.pop()  # "Hello !" is "Hello!"
+        self.symbols.append(symbol)
 
     def miss(self, character: str, at: int) -> None:
         self.unknown.append((character, self._source.positions[at]))

@@ -39,6 +39,7 @@ _NEAREST |= {
     "c": "k",
     "ɭ": "l",
 }
+_MOST_CELLS = 4_000_000  # some seconds; only words of hundreds of letters reach it
 
 
 def espeak_clause(words: Sequence[str], language: Language) -> list[str]:
@@ -52,7 +53,11 @@ def espeak_clause(words: Sequence[str], language: Language) -> list[str]:
     parts = whole.split()
     if len(parts) == len(words):
         return parts
+    if len(words) == 1:
+        return [whole]
     alone = [_alone(word, voice) for word in words]
+    if len(whole) * sum(map(len, alone)) > _MOST_CELLS:
+        return alone
     return _cut(whole, alone)
 
 

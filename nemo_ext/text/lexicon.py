@@ -66,19 +66,15 @@ class Lexicon:
 
 
 def _symbols(phones: str, alphabet: str) -> list[str]:
-    parts = phones.split()
     if alphabet == "chars":
         return list(phones.lower())  # another spelling
-    as_arpabet = arpabet.with_stress(parts) if arpabet.is_arpabet(parts) else None
+    parts = phones.split()
+    if arpabet.is_arpabet(parts):
+        parts = arpabet.with_stress(parts)
+        return parts if alphabet == "arpabet" else list(arpabet.to_ipa(parts))
+    ipa = "".join(parts)
     if alphabet == "arpabet":
-        return as_arpabet or arpabet.from_ipa("".join(parts)) if _is_ipa(phones) or as_arpabet else parts
-    # espeak's own decomposition: a nasal vowel is a vowel and a tilde
-    return list(
-        arpabet.to_ipa(as_arpabet)
-        if as_arpabet
-        else unicodedata.normalize("NFD", "".join(parts)).replace("c\u0327", "ç")
-    )
-
-
-def _is_ipa(phones: str) -> bool:
-    return "".join(phones.split()) == phones.replace(" ", "") and not any(c.isupper() or c.isdigit() for c in phones)
+        # a phone that is none must not vanish on the way
+        return arpabet.from_ipa(ipa) if arpabet.reads(ipa) else parts
+    # as espeak writes it: a nasal vowel is a vowel and a tilde, but ç is one sound
+    return list(unicodedata.normalize("NFD", ipa).replace("c\u0327", "ç"))

@@ -24,7 +24,8 @@ from nemo_ext.text.languages import Language
 from nemo_ext.text.languages import language as find_language
 from nemo_ext.text.written import Written
 
-_HOT = re.compile(r"\d|[$€£¥%@#°§&+=/<>~*×÷±©²³]")
+_HOT = re.compile(r"[\d$€£¥%@#°§&+=/<>~*×÷±©²³]")
+_FOR_ENGINE = re.compile(r"\d|@|www\.|://")  # what needs more than a word for a sign
 _NEIGHBOURS = 1  # chunks of text before and after a number that say how to read it: "5 km", "am 3. Mai"
 
 
@@ -34,8 +35,9 @@ def normalized(text: Written, code: str) -> Written:
     text = _abbreviations(text, known)
     if _HOT.search(text.text):
         text = text.rewritten(known.rewrite(text.text))
-    if _HOT.search(text.text):
-        text = _symbols(_numbers(text, known), known)
+        if _FOR_ENGINE.search(text.text):
+            text = _numbers(text, known)
+        text = _symbols(text, known)
     return text
 
 
@@ -46,8 +48,14 @@ def _abbreviations(text: Written, known: Language) -> Written:
         short = re.sub(r"\s", "", match.group())
         after = text.text[match.end() :].lstrip()
         ends = not after or (short in _closing(known.code) and after[:1].isupper())
-        text = text.replaced(match.start(), match.end(), _abbreviation_table(known.code)[short] + "." * ends)
+        text = text.replaced(match.start(), match.end(), _expanded(short, after, known) + "." * ends)
     return text
+
+
+def _expanded(short: str, after: str, known: Language) -> str:
+    if short == "St." and known.code == "en" and not after[:1].isupper():
+        return "Street"
+    return _abbreviation_table(known.code)[short]
 
 
 @functools.cache
@@ -76,7 +84,7 @@ def _abbreviation_pattern(code: str) -> re.Pattern[str]:
 
 def _numbers(text: Written, known: Language) -> Written:
     chunks = [(m.start(), m.end()) for m in re.finditer(r"\S+", text.text)]
-    hot = [bool(_HOT.search(text.text[start:end])) for start, end in chunks]
+    hot = [bool(_FOR_ENGINE.search(text.text[start:end])) for start, end in chunks]
     spans: list[tuple[int, int]] = []
     for i, is_hot in enumerate(hot):
         if not is_hot:
@@ -153,5 +161,5 @@ def _normalizer(code: str, folder: str) -> Any:
         warnings.simplefilter("ignore")  # of its dependencies, about other things
         from nemo_text_processing.text_normalization.normalize import Normalizer
 
-        logging.getLogger("NeMo-text-processing").setLevel(logging.ERROR)
+        logging.getLogger("NeMo-text-processing").disabled = True  # a line for every punctuation mark of a text
         return Normalizer(input_case="cased", lang=code, cache_dir=folder, overwrite_cache=False)

@@ -8,6 +8,7 @@ import re
 from nemo_ext.text.languages import language as find_language
 
 _END = re.compile(r"""[.!?…]+["'”’“»)\]]*(?=\s|$)|\n\s*\n""")
+_INITIALS = re.compile(r"(?!i$)[^\W\d_](\.[^\W\d_])*(?<!^a\.m)(?<!^p\.m)")  # J. S. Bach, U.S. Army; not "It was I."
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'„“»]+$")
 
 
@@ -15,66 +16,61 @@ def split_sentences(text: str, language: str) -> list[str]:
     """The sentences of ``text``, each as it is written there, without the white space around it.
 
     A full stop ends no sentence after an abbreviation (``Dr.``, ``z. B.``), an initial, or a German ordinal
-    (``am 3. Mai``), nor inside a number. An empty line always ends one. Sentences without any letter or digit stay with
-    the one before.
+    (``am 3. Mai``), nor inside a number. An empty line always ends one. What has neither letter nor digit stays with
+    the sentence before it, or the one after it at the beginning.
     """
+    code = find_language(language).code
+    ends = [match.end() for match in _END.finditer(text) if _ends(text, match, code)]
     found: list[str] = []
-    start = 0
-    for match in _END.finditer(text):
-        if match.end() <= start or not _ends(text, match, language):
-            continue
-        piece = text[start : match.end()].strip()
-        if any(c.isalnum() for c in piece) or not found:
-            if piece:
-                found.append(piece)
-            start = match.end()
-    rest = text[start:].strip()
-    if rest:
-        found.append(rest)
+    start = spoken = 0  # where this sentence begins, and where the one before it does
+    for end in [*ends, len(text)]:
+        piece = text[start:end].strip()
+        if any(c.isalnum() for c in piece):
+            found.append(piece)
+            spoken, start = start, end
+        elif piece and found:
+            found[-1] = text[spoken:end].strip()
+            start = end
     return found
 
 
 def _ends(text: str, match: re.Match[str], code: str) -> bool:
     marks = match.group()
-    following = text[match.end() :].lstrip()
+    following = text[match.end() : match.end() + 60].lstrip()
     if not following or marks[0] == "\n":
         return True
     first = next((c for c in following if c.isalnum()), "")
-    if marks != ".":
-        # "Stop!" he said: what goes on in lower case is the same sentence
-        return not first.islower()
-    before = text[: match.start()]
-    last = _WORD_BEFORE.search(before[-40:])
-    word = last.group() if last else ""
     if first.islower():
-        return False
-    if word.lower() in _abbreviations(code):
-        return False
-    if len(word) == 1 and word.isalpha() and ((word.isupper() and word != "I") or code[:2] == "de"):
-        return False  # J. S. Bach
-    if word.isdigit() and code[:2] == "de":
-        return not _ordinal(word, following, code)
-    return True
+        return False  # "Stop!" he said
+    if marks != ".":
+        return True
+    last = _WORD_BEFORE.search(text[max(0, match.start() - 40) : match.start()])
+    word = last.group().lower() if last else ""
+    return not (
+        word in _abbreviations(code)
+        or (word in _numeric_abbreviations(code) and first.isdigit())
+        or _INITIALS.fullmatch(word)
+        or (word.isdigit() and _ordinal(word, following, code))
+    )
 
 
 def _ordinal(number: str, following: str, code: str) -> bool:
-    """German writes ordinals with a full stop; four digits and more are years or amounts at the end of a sentence."""
+    """German writes ordinals with a full stop. Of three digits and more, an end of a sentence is likelier."""
+    months = find_language(code).months
     after = re.match(r"\w+", following)
-    month = bool(after) and after.group().lower() in find_language(code).months  # type: ignore[union-attr]
-    return month or len(number) <= 2
+    return bool(months) and (len(number) <= 2 or (after is not None and after.group().lower() in months))
 
 
 @functools.cache
 def _abbreviations(code: str) -> frozenset[str]:
     known = find_language(code)
     # those that may close a sentence do where a capital follows
-    listed = {
-        form
-        for s in [*known.abbreviations, *known.numeric_abbreviations]
-        if s not in known.closing
-        for form in _forms(s)
-    }
-    return frozenset(listed) | known.not_an_end
+    return frozenset(form for s in known.abbreviations if s not in known.closing for form in _forms(s))
+
+
+@functools.cache
+def _numeric_abbreviations(code: str) -> frozenset[str]:
+    return frozenset(form for s in find_language(code).numeric_abbreviations for form in _forms(s))
 
 
 def _forms(short: str) -> set[str]:

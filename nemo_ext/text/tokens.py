@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PAD = "<pad>"
 SPACE = " "
-PUNCTUATION = [",", ".", "!", "?", ";", ":", "-", '"', "(", ")"]
+PUNCTUATION = [",", ".", "!", "?", ";", ":", "—", '"', "(", ")"]
 
 
 class TokenTable:
@@ -50,13 +50,12 @@ class TokenTable:
 def built_symbols(cfg: TextConfig) -> list[str]:
     """Padding (id 0), space, punctuation, letters, phonemes: the union over ``cfg.languages``.
 
-    Letters stand for words that g2p does not know. They are upper case beside IPA and lower case beside ARPAbet, so that
-    none is taken for a phoneme.
+    Letters stand for words that g2p does not know. They are upper case beside IPA and lower case beside ARPAbet, so
+    that none is taken for a phoneme.
     """
     known = [language(code) for code in cfg.languages]
     letters = sorted({c for one in known for c in one.letters})
-    # every table has the apostrophe: it is written inside words, and letters have no other way to say it
-    common = [PAD, SPACE, *PUNCTUATION, "'"]
+    common = [PAD, SPACE, *PUNCTUATION, "'", "-"]  # the last two inside words that stay letters
     if cfg.alphabet == "chars":
         return [*common, *letters]
     if cfg.alphabet == "arpabet":

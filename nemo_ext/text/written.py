@@ -14,7 +14,8 @@ from typing import Literal
 _SAME = {
     **dict.fromkeys("’‘ʼ`´‛", "'"),
     **dict.fromkeys("“”„‟«»″‹›", '"'),
-    **dict.fromkeys("–—―−‒‐‑", "-"),
+    **dict.fromkeys("–―‒", "—"),
+    **dict.fromkeys("−‐‑", "-"),
     **dict.fromkeys("[{", "("),
     **dict.fromkeys("]}", ")"),
     "…": ".",
@@ -34,7 +35,7 @@ _SEGMENT = re.compile(
             | (?:(?<!\w)'(?=(?:{_ELIDED})\b))?                       # 'tis
               [{_LETTER}0-9]+ (?: (?:['-] | (?<=[0-9])[.,:](?=[0-9])) [{_LETTER}0-9]+ )* )
     | (?P<space> \s+ )
-    | (?P<mark> [,.!?;:\-"()]+ )
+    | (?P<mark> [,.!?;:—\-"()]+ )
     | (?P<other> . )
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
@@ -88,34 +89,39 @@ def written(text: str) -> Written:
         end = i + 1
         while end < len(text) and unicodedata.combining(text[end]):
             end += 1
-        for offset, character in enumerate(
-            unicodedata.normalize("NFC", text[i:end]) if not text[i].isascii() or end > i + 1 else text[i]
-        ):
+        composed = text[i:end] if end == i + 1 and text[i].isascii() else unicodedata.normalize("NFC", text[i:end])
+        for offset, character in enumerate(composed):
             if unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f":
                 continue  # soft hyphen, zero-width joiner, variant of an emoji: nothing to see, nothing to say
             characters.append(_SAME.get(character, character))
             positions.append(min(i + offset, end - 1))
         i = end
-    return Written("".join(characters), positions)
+    # between numbers a dash is "to" or "minus"
+    return Written(re.sub(r"(?<=\d)—(?=\d)", "-", "".join(characters)), positions)
 
 
 def segments(text: str) -> Iterator[Segment]:
-    """The parts of ``text``, in order. A run of punctuation is one mark: the strongest of those that end, or its first."""
+    """The parts of ``text``, in order. Apostrophes around words are silent quotes or genitives, and no part."""
     for match in _SEGMENT.finditer(text):
-        kind = match.lastgroup
         found = match.group()
-        if kind == "mark":
+        if match.lastgroup == "mark":
             yield from _marks(found, match.start())
-        else:
-            yield Segment(kind, found, match.start())  # type: ignore[arg-type]
+        elif match.lastgroup == "space":
+            yield Segment("space", found, match.start())
+        elif match.lastgroup == "word":
+            yield Segment("word", found, match.start())
+            if found.endswith(".") and match.end() == len(text.rstrip()):
+                yield Segment("mark", ".", match.end() - 1)  # "in the U.S." ends the sentence as well
+        elif found != "'":
+            yield Segment("other", found, match.start())
 
 
 def _marks(run: str, start: int) -> Iterator[Segment]:
-    """``...`` is one full stop, ``?!`` a question mark, ``--`` a dash; quotes and brackets stay apart."""
-    for match in re.finditer(r"[,.!?;:]+|-+|.", run):
+    """Repeated marks are one: ``...`` a full stop, ``?!`` a question mark, ``--`` and a lone hyphen a dash."""
+    for match in re.finditer(r"[,.!?;:]+|[—-]+|([\"()])\1*", run):
         found = match.group()
-        best = min(found, key="?!.;:,".find) if found[0] in "?!.;:," else found[0]
-        yield Segment("mark", best, start + match.start())
+        mark = "—" if found[0] in "—-" else min(found, key='?!.;:,"()'.find)
+        yield Segment("mark", mark, start + match.start())
 
 
 def folded(word: str) -> str:

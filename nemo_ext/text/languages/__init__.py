@@ -22,7 +22,6 @@ class Language:
     abbreviations: Mapping[str, str]  # as written -> as spoken; always expanded
     numeric_abbreviations: Mapping[str, str]  # the same, only before a number
     closing: frozenset[str]  # abbreviations that may be the last word of a sentence
-    not_an_end: frozenset[str]  # further words whose full stop ends no sentence, lower case, without it
     symbols: Mapping[str, str]  # character -> as spoken, where the engine has left it
     heteronyms: frozenset[str]  # lower case words that are read in two ways, with two meanings
     rewrite: Callable[[str], str]  # numbers and signs that the language's own rules read, before the engine

@@ -10,18 +10,15 @@ _ABBREVIATIONS = {
     "Mr.": "Mister", "Mrs.": "Missus", "Ms.": "Miz", "Dr.": "Doctor", "Drs.": "Doctors", "Prof.": "Professor",
     "Rev.": "Reverend", "Hon.": "Honorable", "Gov.": "Governor", "Gen.": "General", "Col.": "Colonel",
     "Capt.": "Captain", "Lt.": "Lieutenant", "Sgt.": "Sergeant", "Maj.": "Major", "Sen.": "Senator",
-    "Rep.": "Representative", "Pres.": "President", "Mt.": "Mount", "St.": "Saint", "Ft.": "Fort", "Ph.D.": "P H D",
-    "Jr.": "Junior", "Sr.": "Senior", "Ave.": "Avenue", "Blvd.": "Boulevard", "Rd.": "Road", "Inc.": "Incorporated",
-    "Ltd.": "Limited", "Corp.": "Corporation", "Co.": "Company", "Bros.": "Brothers", "vs.": "versus", 
-    "etc.": "et cetera", "e.g.": "for example", "i.e.": "that is", "approx.": "approximately", "dept.": "department",
-    "Dept.": "Department", "est.": "established", 
-    "cf.": "compare", 
-    "w/o": "without", 
-    
+    "Rep.": "Representative", "Pres.": "President", "Mt.": "Mount", "St.": "Saint", "Ft.": "Fort",
+    "Ph.D.": "P H D", "Jr.": "Junior", "Sr.": "Senior", "Ave.": "Avenue", "Blvd.": "Boulevard", "Rd.": "Road",
+    "Inc.": "Incorporated", "Ltd.": "Limited", "Corp.": "Corporation", "Co.": "Company", "Bros.": "Brothers",
+    "vs.": "versus", "etc.": "et cetera", "e.g.": "for example", "i.e.": "that is", "approx.": "approximately",
+    "dept.": "department", "Dept.": "Department", "est.": "established", "cf.": "compare", "w/o": "without",
 }  # fmt: skip
 _CLOSING = {
-    "Jr.", "Sr.", "Ave.", "Blvd.", "Rd.", "Inc.", "Ltd.", "Corp.", "Co.", "Bros.", "etc.", "a.m.", "p.m.", "Ph.D.",
-    "est.", "w/o",
+    "Jr.", "Sr.", "Ave.", "Blvd.", "Rd.", "Inc.", "Ltd.", "Corp.", "Co.", "Bros.", "etc.", "a.m.", "p.m.",
+    "Ph.D.", "est.", "w/o",
 }  # fmt: skip
 _MONTHS = {
     "Jan.": "January", "Feb.": "February", "Mar.": "March", "Apr.": "April", "Aug.": "August", "Sept.": "September",
@@ -29,28 +26,30 @@ _MONTHS = {
 }  # fmt: skip
 # Nouns and verbs, tenses and strangers that share a spelling.
 _HETERONYMS = """
-abuse abuses advocate affect aggregate alternate animate appropriate approximate articulate associate attribute axes bass
-bow bowed bows close closer collect combine compact complex compound compress conduct confine conflict conscript console
-consort construct consult content contest contract contrast converse convert convict coordinate decrease delegate desert
-deliberate digest discount dove duplicate elaborate entrance escort estimate excuse exploit export extract finance fragment
-frequent graduate house import impact implant incense increase initiate insert insult intimate invalid invite lead leading
-leads live lives minute moderate moped multiply number object ornament overlap perfect perfume permit polish predicate
-present primer produce progress project protest read rebel recall recap record refund refuse reject relay replay research
-resume row rowed rows sake second segregate separate sewer slough sow sows subject supply survey suspect tear tearing tears
-transform transplant transport upset use used uses wind winding winds wound
+abuse abuses advocate affect aggregate alternate animate appropriate approximate articulate associate attribute axes
+bass bow bowed bows close closer collect combine compact complex compound compress conduct confine conflict conscript
+console consort construct consult content contest contract contrast converse convert convict coordinate decrease
+delegate desert deliberate digest discount dove duplicate elaborate entrance escort estimate excuse exploit export
+extract finance fragment frequent graduate house import impact implant incense increase initiate insert insult
+intimate invalid invite lead leading leads live lives minute moderate moped multiply number object ornament overlap
+perfect perfume permit polish predicate present primer produce progress project protest read rebel recall recap record
+refund refuse reject relay replay research resume row rowed rows sake second segregate separate sewer slough sow sows
+subject supply survey suspect tear tearing tears transform transplant transport upset use used uses wind winding winds
+wound
 """
 
 
 _SYMBOLS = {
-    "=": "equals", "+": "plus", "&": "and", "%": "percent", "@": "at", "#": "number", "°": "degrees", "€": "euros",
-    "$": "dollars", "£": "pounds", "§": "section", "×": "times", "÷": "divided by", "±": "plus or minus",
-    "<": "less than", ">": "greater than", "©": "copyright", "/": "slash", "*": "asterisk", "~": "approximately",
+    "=": "equals", "+": "plus", "&": "and", "%": "percent", "@": "at", "#": "number", "°": "degrees",
+    "€": "euros", "$": "dollars", "£": "pounds", "§": "section", "×": "times", "÷": "divided by",
+    "±": "plus or minus", "<": "less than", ">": "greater than", "©": "copyright", "/": "slash", "*": "asterisk",
+    "~": "approximately", "²": "squared", "³": "cubed",
 }  # fmt: skip
 
 
 def _rewrite(text: str) -> str:
     """What the engine leaves alone or reads wrongly, in words."""
-    text = re.sub(r"(?<=[^\W\d])/(?=[^\W\d])", " ", text)  # and/or
+    text = re.sub(r"(?<!\S)([^\W\d]+)/([^\W\d]+)(?!\w|[./])", r"\1 \2", text)  # and/or, but no address
     return re.sub(r"\s=\s", " equals ", text)
 
 
@@ -73,9 +72,8 @@ LANGUAGE = Language(
         "fig.": "figure",
         "ch.": "chapter",
         **_MONTHS,
-    },  # fmt: skip
+    },
     closing=frozenset(_CLOSING),
-    not_an_end=frozenset(["mon", "tue", "wed", "thu", "fri", "sat", "ed", "eds"]),
     symbols=_SYMBOLS,
     heteronyms=frozenset(_HETERONYMS.split()),
     rewrite=_rewrite,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-_ONES = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf", "dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn", "achtzehn", "neunzehn"]
+_ONES = (
+    *("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf"),
+    *("dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn", "achtzehn", "neunzehn"),
+)
 _TENS = ("", "", "zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig")
 _BIG = (("Million", "Millionen"), ("Milliarde", "Milliarden"), ("Billion", "Billionen"), ("Billiarde", "Billiarden"))
 _ORDINALS = {1: "erst", 3: "dritt", 7: "siebt", 8: "acht"}
@@ -14,7 +17,7 @@ def cardinal(number: int) -> str:
         return digits(str(number))
     if number < 1_000_000:
         return _below_million(number)
-    words = []
+    words: list[str] = []
     big, rest = divmod(number, 1_000_000)
     names = iter(_BIG)
     while big:

@@ -11,12 +11,50 @@ import re
 
 from nemo_ext.text.languages.german_numbers import cardinal, decimal, digits, ordinal, year
 
-MONTHS = ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"]
+MONTHS = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()  # noqa: SIM905
 _NUMBER = r"(\d{1,3}(?:\.\d{3})+|\d+)(?:,(\d+))?"
 _MONTH = "|".join(MONTHS)
 # A form of the article or a preposition before an ordinal asks for -en; "ein 3." asks for -er.
 _WEAK = r"(am|vom|zum|beim|im|dem|den|des|einem|einen|eines|seit|ab|bis|nach|vor)"
 _CURRENCY = {"€": "Euro", "$": "Dollar", "£": "Pfund", "¥": "Yen", "EUR": "Euro", "USD": "Dollar", "CHF": "Franken"}
+_UNITS = {
+    "km/h": "Kilometer pro Stunde",
+    "m/s": "Meter pro Sekunde",
+    "km²": "Quadratkilometer",
+    "m²": "Quadratmeter",
+    "cm²": "Quadratzentimeter",
+    "m³": "Kubikmeter",
+    "km": "Kilometer",
+    "dm": "Dezimeter",
+    "cm": "Zentimeter",
+    "mm": "Millimeter",
+    "m": "Meter",
+    "kg": "Kilogramm",
+    "mg": "Milligramm",
+    "g": "Gramm",
+    "t": "Tonne",
+    "l": "Liter",
+    "ml": "Milliliter",
+    "kWh": "Kilowattstunden",
+    "kW": "Kilowatt",
+    "MW": "Megawatt",
+    "W": "Watt",
+    "V": "Volt",
+    "kHz": "Kilohertz",
+    "MHz": "Megahertz",
+    "GHz": "Gigahertz",
+    "Hz": "Hertz",
+    "MB": "Megabyte",
+    "GB": "Gigabyte",
+    "TB": "Terabyte",
+    "°C": "Grad Celsius",
+    "°": "Grad",
+    "ms": "Millisekunden",
+    "s": "Sekunde",
+    "min": "Minute",
+    "h": "Stunde",
+}
+_UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
 
 
 def rewrite(text: str) -> str:
@@ -35,13 +73,28 @@ def rewrite(text: str) -> str:
     text = re.sub(r"(?<=\d)\s?[–-]\s?(?=\d)", " bis ", text)
     text = re.sub(r"(?<![\d.,])(1[1-9]\d\d)(?![\d,]|\.\d)", lambda m: year(int(m[1])), text)
     text = re.sub(r"\b(\d+)\.(\d{1,2})(?![\d.])", lambda m: f"{cardinal(int(m[1]))} Punkt {digits(m[2])}", text)
-    return re.sub(
-        r"(?<![\d.,:/+\-@\w])"
-        + _NUMBER
-        + r"(?![\d:/@\w]|[.,]\d|\s?[°/²³µ]|\s(?:[kcm]?m|[km]?g|km/h|[mk]?W|[MG]?Hz|[MGT]B|V|l|ml|h|s)\b)",
-        lambda m: _amount(m[1], m[2]),
-        text,
-    )
+    text = re.sub(_NUMBER + rf"\s?({_UNIT})(?![\w°²³])", _measure, text)
+    text = re.sub(r"(?<![\d\w.])(\d)/(\d)(?![\d/])", _part, text)
+    return re.sub(r"(?<![\d.,:/+\-@\w])" + _NUMBER + r"(?![\d:/@\w]|[.,]\d)", lambda m: _amount(m[1], m[2]), text)
+
+
+def _measure(match: re.Match[str]) -> str:
+    whole, fraction, unit = match.groups()
+    feminine = _UNITS[unit].split()[0] in {"Sekunde", "Minute", "Stunde", "Tonne"}
+    if whole == "1" and not fraction:
+        return f"{'eine' if feminine else 'ein'} {_UNITS[unit]}"
+    plural = {"Sekunde": "Sekunden", "Minute": "Minuten", "Stunde": "Stunden", "Tonne": "Tonnen"}
+    return f"{_amount(whole, fraction)} {plural.get(_UNITS[unit], _UNITS[unit])}"
+
+
+def _part(match: re.Match[str]) -> str:
+    over, under = int(match[1]), int(match[2])
+    if under < 2 or not over:
+        return match[0]
+    number = "ein" if over == 1 else cardinal(over)
+    if under == 2:
+        return f"{number} {'halb' if over == 1 else 'halbe'}"
+    return f"{number} {ordinal(under, 'el').capitalize()}"
 
 
 def _amount(whole: str, fraction: str | None) -> str:
