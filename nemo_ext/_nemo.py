@@ -6,13 +6,14 @@ Importing it costs seconds (NeMo imports Lightning, lhotse, numba): do so only w
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nemo_ext.errors import NemoExtError
 
@@ -31,31 +32,25 @@ with warnings.catch_warnings():
     from nemo.core.classes import common as _common
     from nemo.utils import logging as nemo_logging
 
-# Our models' classes by what a checkpoint's ``target`` may say: our own path, or the stock class we replace.
-_CLASS_OF_TARGET: dict[str, type[Any]] = {}
+# Every class that a .nemo may name beside NeMo's own, and the stock class whose checkpoints it restores. NeMo 3 builds only
+# targets whose path starts with an allowed prefix and whose class is a Module: the prefixes added here are whole paths
+# of single classes, so that a stranger's file gains nothing else.
+MODELS: dict[str, str | None] = {
+    "nemo_ext.models.acoustic.fastpitch.FastPitch": "nemo.collections.tts.models.fastpitch.FastPitchModel",
+    "nemo_ext.models.vocoder.hifigan.HifiGan": "nemo.collections.tts.models.hifigan.HifiGanModel",
+    "nemo_ext.models.vocoder.vocos.Vocos": None,
+}
+_common.ALLOWED_TARGET_PREFIXES.extend(path for path in MODELS if path not in _common.ALLOWED_TARGET_PREFIXES)
 
-ModelClass = TypeVar("ModelClass", bound=type[Any])
 
-
-def register(replaces: str | None = None) -> Callable[[ModelClass], ModelClass]:
-    """Class decorator: let NeMo build and restore this model, and no more than this model.
-
-    NeMo 3 builds only targets whose path starts with an allowed prefix and whose class is a Module or a ModelPT.
-    The prefix added here is the whole path of one class, so that a stranger's ``.nemo`` gains nothing else.
-
-    ``replaces``: the path of the stock class whose checkpoints this class restores.
-    """
-
-    def decorate(cls: ModelClass) -> ModelClass:
-        path = f"{cls.__module__}.{cls.__qualname__}"
-        if path not in _common.ALLOWED_TARGET_PREFIXES:
-            _common.ALLOWED_TARGET_PREFIXES.append(path)
-        _CLASS_OF_TARGET[path] = cls
-        if replaces:
-            _CLASS_OF_TARGET[replaces] = cls
-        return cls
-
-    return decorate
+def _class_for(target: str) -> type[Any] | None:
+    """Our class for a checkpoint's ``target``: itself, or the one that restores this stock class."""
+    for ours, stock in MODELS.items():
+        if target in (ours, stock):
+            module, _, name = ours.rpartition(".")
+            found: type[Any] = getattr(importlib.import_module(module), name)
+            return found
+    return None
 
 
 def quiet(level: int = logging.ERROR) -> None:
@@ -75,6 +70,33 @@ def _quietly() -> Iterator[None]:
         nemo_logging.setLevel(before)
 
 
+def experiment(trainer: Any, settings: Mapping[str, Any]) -> None:
+    """Hand ``trainer`` to NeMo's exp_manager, which makes its loggers.
+
+    Without what it does beside: it writes the diff of whatever git repository the current folder belongs to into the
+    logs, and ties log files to the process that outlive the training.
+    """
+    from nemo.utils import exp_manager as module
+
+    replaced: dict[str, Any] = {
+        "get_git_hash": lambda: (False, None),
+        "add_filehandlers_to_pl_logger": lambda *_: None,
+        "add_handlers_to_mcore_logger": lambda: None,
+    }
+    before = {name: getattr(module, name) for name in replaced}
+    add_file = type(nemo_logging).add_err_file_handler
+    for name, function in replaced.items():
+        setattr(module, name, function)
+    type(nemo_logging).add_err_file_handler = lambda *_: None
+    try:
+        with _quietly():
+            module.exp_manager(trainer, dict(settings))
+    finally:
+        type(nemo_logging).add_err_file_handler = add_file
+        for name, function in before.items():
+            setattr(module, name, function)
+
+
 def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """The model in the ``.nemo`` file at ``path``, in evaluation mode on ``device``.
 
@@ -84,8 +106,6 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
         NemoExtError: the file is missing, damaged, of a class that is not ours, or names a ``_target_`` outside
             the allow-list.
     """
-    import nemo_ext.models  # noqa: F401  registers every model class; imported here since models import this file
-
     path = Path(path).expanduser().resolve()
     if not path.is_file():
         raise NemoExtError(f"no model at {path}: give the path of a .nemo file")
@@ -93,11 +113,11 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
         with _quietly():
             config = ModelPT.restore_from(str(path), return_config=True)
             _refuse_foreign_targets(config, path)
-            cls = _CLASS_OF_TARGET.get(str(config["target"] if "target" in config else None))
+            target = str(config["target"]) if "target" in config else "nameless"
+            cls = _class_for(target)
             if cls is None:
                 raise NemoExtError(
-                    f"{path} holds a '{config['target'] if 'target' in config else 'nameless'}' model, which is "
-                    f"none of ours; known: {', '.join(sorted(_CLASS_OF_TARGET))}"
+                    f"{path} holds a '{target}' model, which is none of ours; known: {', '.join(sorted(MODELS))}"
                 )
             model = cls.restore_from(str(path), map_location=torch.device(device))
     except NemoExtError:

@@ -80,6 +80,7 @@ class FrameBudgetSampler(Sampler[list[int]]):
         self.frames_per_batch, self.seed, self.shuffle = frames_per_batch, seed, shuffle
         self.place = Place(rank, world_size)
         self.epoch = 0
+        self.skip = 0  # batches that the next iteration leaves out: a resumed training has had them
         self._buckets = list(self._cut(spread))
 
     @property
@@ -95,7 +96,8 @@ class FrameBudgetSampler(Sampler[list[int]]):
         return math.ceil(sum(len(bucket) for bucket in self._buckets) / self.place.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in self._steps():
+        first, self.skip = self.skip, 0
+        for step in self._steps()[first:]:
             yield [int(i) for i in step[self.place.rank]]
 
     def padding(self) -> float:
@@ -166,6 +168,7 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.place = Place(rank, world_size)
         self.epoch = 0
+        self.skip = 0  # as in FrameBudgetSampler
 
     @property
     def sampler(self) -> SegmentSampler:
@@ -187,5 +190,6 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
         rank, world_size = self.place.rank, self.place.world_size
         each = len(self) * self.batch_size if self.shuffle else math.ceil(self.length / world_size)
         mine = np.resize(order, each * world_size)[rank::world_size]
-        for start in range(0, len(mine), self.batch_size):
+        first, self.skip = self.skip, 0
+        for start in range(first * self.batch_size, len(mine), self.batch_size):
             yield [(epoch, int(i)) for i in mine[start : start + self.batch_size]]

@@ -1,4 +1,8 @@
-"""Checkpoints that are whole or not there, and a stop that loses nothing."""
+"""Checkpoints that are whole or not there, a resume that goes on with the next batch, a stop that loses nothing.
+
+Beside what Lightning keeps (weights, optimizer, schedule, counters), a checkpoint holds the state of the random numbers
+and where in its epoch the training stood. Nothing in it needs pickled code, so reading one cannot run any.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,21 @@ import re
 import signal
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from nemo_ext.errors import NemoExtError
 
 _NAME = re.compile(r"step=(\d+)\.ckpt")
+_BESIDE = ".writing-"
+# What a schedule's place is; its shape comes from the options, so that a larger max_steps stretches it.
+_PLACE = ("last_epoch", "_step_count", "_last_lr")
 
 
 class Stopped(BaseException):
@@ -27,18 +37,20 @@ class Stopped(BaseException):
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest whole checkpoint in ``folder``, and a note for each newer one that is damaged."""
+    """The newest whole checkpoint in ``folder``, and a note for each newer one that is damaged.
+
+    Raises:
+        NemoExtError: there are checkpoints, and every one of them is damaged.
+    """
     notes = []
     for path in sorted(folder.glob("step=*.ckpt"), key=step_of, reverse=True):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-        except (OSError, zipfile.BadZipFile) as error:
-            damaged = str(error)
-        if damaged is None:
+        damage = _damage(path)
+        if damage is None:
             return path, notes
-        notes.append(f"{path.name} is damaged ({damaged}): the one before it is used")
-    return None, notes
+        notes.append(f"{path.name} is damaged ({damage}): the one before it is used")
+    if notes:
+        raise NemoExtError(f"every checkpoint in {folder} is damaged: delete them to start again from step 0")
+    return None, []
 
 
 def step_of(path: Path) -> int:
@@ -47,17 +59,80 @@ def step_of(path: Path) -> int:
     return int(found[1]) if found else -1
 
 
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint on the CPU; tensors and plain values only, nothing in it is run."""
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def _damage(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        return str(error)
+    return f"{broken} in it" if broken else None
+
+
+class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
+    """Writes a checkpoint beside its place and renames it: a full disk or a power cut leaves the one before it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
+        """Write ``checkpoint`` to ``path``.
+
+        Raises:
+            NemoExtError: the disk is full or not writable; what was there before is untouched.
+        """
+        path = Path(path)
+        beside = path.with_name(f"{_BESIDE}{path.name}")
+        # DictConfigs and classes, for Lightning's load_from_checkpoint; model.nemo holds the configuration as YAML.
+        plain = {k: v for k, v in checkpoint.items() if k not in ("hyper_parameters", "hparams_name", "hparams_type")}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("wb") as file:
+                torch.save(plain, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except (OSError, RuntimeError) as error:
+            reason = _disk_error(error)
+            if reason is None:
+                raise
+            raise NemoExtError(
+                f"checkpoint {path} could not be written ({reason.strerror}): make room, and start the same command "
+                "again; it goes on from the checkpoint before"
+            ) from error
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        """The checkpoint at ``path``, on the CPU."""
+        return read(Path(path))
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The failed write behind ``error``: torch's writer answers one with a complaint about its own file format."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 class Checkpoints(Callback):  # type: ignore[misc]
-    """Writes ``step=N.ckpt`` every ``every`` steps, at the end, and when somebody asks the run to stop.
+    """Writes ``step=N.ckpt`` every ``every`` steps, at the end, and when somebody asks the run to stop."""
 
-    Each is written beside its place and renamed, so that a full disk or a power cut leaves the one before it.
-    """
-
-    def __init__(self, folder: Path, every: int, keep: int) -> None:
-        self.folder, self.every, self.keep = folder, every, keep
+    def __init__(self, folder: Path, every: int, keep: int, order: Any) -> None:
+        """``order``: the training batches' sampler, which can ``skip`` those that a resumed epoch has had."""
+        self.folder, self.every, self.keep, self.order = folder, every, keep, order
         self._asked: int | None = None
         self._before: dict[int, Any] = {}
         self._saved_step = -1
+        self._random: dict[str, Any] = {}
+        for abandoned in folder.glob(f"{_BESIDE}*"):  # by a run that was killed while it wrote
+            abandoned.unlink()
+
+    # ----------------------------------------------------------------- signals
 
     def listen(self) -> None:
         """Turn Ctrl-C and SIGTERM into a stop after the step in hand; a second one ends at once."""
@@ -75,59 +150,74 @@ class Checkpoints(Callback):  # type: ignore[misc]
             raise KeyboardInterrupt
         self._asked = number
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """A resumed run needs no second copy of what it was resumed from."""
-        self._saved_step = trainer.global_step
+    # ------------------------------------------------------------------ saving
 
     def on_train_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
+        pl_module: LightningModule,
         outputs: Any,  # noqa: ARG002
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Write one when it is time, or when the run was asked to stop."""
-        if trainer.global_step % self.every == 0 and trainer.global_step != self._saved_step:
-            self.save(trainer)
-        if self._asked is not None:
-            self.save(trainer)
-            raise Stopped(self._asked, trainer.global_step)
+        """Write one when it is time, or when the run was asked to stop.
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """The last one: raising max_steps goes on from it."""
-        self.save(trainer)
-
-    def save(self, trainer: Trainer) -> None:
-        """Write a checkpoint of now, and delete those beyond ``keep``.
-
-        Raises:
-            NemoExtError: the disk is full or not writable; what was there before is untouched.
+        The last one, too, is written here and not at the end of training, where Lightning counts an epoch that
+        ``max_steps`` cut short as finished.
         """
+        step = trainer.global_step
+        if step % self.every == 0 or step >= trainer.max_steps or self._asked is not None:
+            self._save(trainer, pl_module)
+        if self._asked is not None:
+            raise Stopped(self._asked, step)
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write a checkpoint of now, and delete those beyond ``keep``."""
         step = trainer.global_step
         if step == self._saved_step:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"step={step}.ckpt"
-        beside = self.folder / f".writing-{os.getpid()}.ckpt"
-        try:
-            trainer.save_checkpoint(beside)
-            if trainer.is_global_zero:
-                os.replace(beside, path)
-        except (OSError, RuntimeError) as error:
-            # torch's writer turns a full disk into a RuntimeError about its own file format
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
-                raise
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else "the disk may be full"
-            raise NemoExtError(
-                f"checkpoint {path} could not be written ({reason}): free some space and start the same command again; "
-                f"it goes on from step {max(self._saved_step, 0)}"
-            ) from error
-        finally:
-            if trainer.is_global_zero:
-                beside.unlink(missing_ok=True)
+        for name, value in pl_module.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise NemoExtError(
+                    f"the weights are no numbers after step {step} ({name}): lower model.optim.lr or "
+                    "trainer.gradient_clip; the checkpoint before is untouched"
+                )
+        trainer.save_checkpoint(self.folder / f"step={step}.ckpt")
         self._saved_step = step
         if trainer.is_global_zero:
-            whole = sorted(self.folder.glob("step=*.ckpt"), key=step_of)
-            for old in whole[: -self.keep]:
+            for old in sorted(self.folder.glob("step=*.ckpt"), key=step_of)[: -self.keep]:
                 old.unlink()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Add the random numbers' state, and count the batch in hand as done.
+
+        Lightning counts a batch only after its last hook, so that a checkpoint written in one would repeat it.
+        """
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for part in ("total", "current"):
+            progress[part]["completed"] = progress[part]["processed"]
+        checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
+        checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": _cuda_random(torch.cuda.get_rng_state_all)}
+
+    # ---------------------------------------------------------------- resuming
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Go on with the batch after the last one; the schedule keeps its place and takes its shape from the options."""
+        self._random = checkpoint["random"]
+        self._saved_step = checkpoint["global_step"]
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        self.order.skip = progress["current"]["completed"]
+        checkpoint["lr_schedulers"] = [
+            {k: schedule[k] for k in _PLACE if k in schedule} for schedule in checkpoint["lr_schedulers"]
+        ]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Random numbers go on where they stood; setting up has drawn some."""
+        if self._random:
+            torch.set_rng_state(self._random["cpu"])
+            if len(self._random["cuda"]) == torch.cuda.device_count():
+                _cuda_random(lambda: torch.cuda.set_rng_state_all(self._random["cuda"]))
+
+
+def _cuda_random(ask: Callable[[], Any]) -> Any:
+    return ask() if torch.cuda.is_available() else []

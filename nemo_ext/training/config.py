@@ -21,7 +21,8 @@ class TrainerOptions:
     max_minutes: float | None = option(
         None, "instead of max_steps: as many steps as the measured speed allows; a resumed run keeps that number", "min"
     )
-    threads: int = option(0, "CPU threads; 0: one a core")
+    measure_seconds: float = option(4.0, "measure speed and memory this long before the start; 0: not at all", "s")
+    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS")
     workers: int = option(0, "processes that load data; 0 loads in the training process")
     val_every: int = option(500, "validate, draw pictures and curves this often", "steps")
     checkpoint_every: int = option(500, "write a checkpoint this often", "steps")

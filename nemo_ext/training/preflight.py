@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import resource
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -12,98 +14,245 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 
-WARM_UP, MEASURED = 2, 5  # steps
+_WARM_UP = 2  # steps that are not counted: caches fill, memory is allocated
+_ENOUGH = 40  # steps
 _LOGS = 50e6  # bytes: pictures, audio, metrics
 _GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a training is on this machine, measured on its own batches."""
+
+    step: float  # seconds
+    validation: float  # seconds, all of its batches
+    late_step: float = 0.0  # seconds of a step from late_from on, when discriminators take part
+    late_from: int | None = None
+
+    def seconds(self, first: int, last: int, val_every: int) -> float:
+        """Time for the steps from ``first`` to ``last``, with a validation every ``val_every``."""
+        early = last - first
+        late = 0
+        if self.late_from is not None:
+            late = max(0, last - max(first, self.late_from))
+            early -= late
+        return early * self.step + late * self.late_step + (last // val_every - first // val_every) * self.validation
+
+    def steps_for(self, seconds: float, val_every: int) -> int:
+        """How many steps, from the first on, are done within ``seconds``; at least one."""
+        low, high = 1, 2
+        while self.seconds(0, high, val_every) <= seconds:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.seconds(0, middle, val_every) <= seconds else (low, middle)
+        return low
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a few steps showed."""
+
+    speed: Speed
+    memory: int  # bytes, the most held at once
+
+
+class _Stopwatch(Callback):  # type: ignore[misc]
+    """Seconds of each step, loading included; ends the run after ``budget`` seconds of measuring."""
+
+    def __init__(self, budget: float) -> None:
+        self.budget = budget
+        self.at: list[float] = []
+        self.validated: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize()
+        self.at.append(time.perf_counter())
+        if len(self.at) > _WARM_UP and self.at[-1] - self.at[_WARM_UP - 1] >= self.budget:
+            trainer.should_stop = True
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize()
+        self.validated.append(time.perf_counter())
+
+    @property
+    def step(self) -> float:
+        """Mean of the steps that count."""
+        counted = self.at[_WARM_UP - 1 :]
+        return (counted[-1] - counted[0]) / (len(counted) - 1)
+
+    @property
+    def validation_batch(self) -> float:
+        """The last one: the first pays for set-up."""
+        return self.validated[-1] - self.validated[-2] if len(self.validated) > 1 else self.step
+
+
+def measure(
+    model: LightningModule, loaders: tuple[Any, Any], new_trainer: Callable[..., Trainer], budget: float, max_steps: int
+) -> Measured:
+    """Train twins of ``model`` for ``budget`` seconds on its own batches; ``model`` itself is left as it was.
+
+    A vocoder whose discriminators set in before ``max_steps`` is measured without and with them.
+
+    Raises:
+        NemoExtError: a batch does not fit into the GPU's memory.
+    """
+    _forget_peak()
+    sets_in = late_from(model)
+    late = sets_in is not None and sets_in < max_steps
+    try:
+        early_clock = None if sets_in == 0 else _run(_twin(model, None), loaders, new_trainer, budget)
+        late_clock = _run(_twin(model, 0), loaders, new_trainer, budget) if late else None
+    except torch.OutOfMemoryError as error:
+        raise NemoExtError(
+            "a batch does not fit into the GPU's memory: lower frames_per_batch (acoustic models) or model.batch_size "
+            "(vocoders), or choose a smaller size"
+        ) from error
+    shown = early_clock or late_clock
+    assert shown is not None
+    speed = Speed(
+        step=shown.step,
+        validation=shown.validation_batch * len(loaders[1]),
+        late_step=late_clock.step if late_clock else 0.0,
+        late_from=sets_in if late else None,
+    )
+    return Measured(speed, _peak())
+
+
+def late_from(model: LightningModule) -> int | None:
+    """Step at which discriminators set in; None for a model that has none."""
+    settings = getattr(model, "settings", None)
+    found: int | None = getattr(settings, "adversarial_from_step", None)
+    return found
+
+
+def _twin(model: LightningModule, adversarial_from_step: int | None) -> LightningModule:
+    """Another model of the same configuration: NeMo's cannot be copied."""
+    cfg = copy.deepcopy(model.cfg)
+    if late_from(model) is not None:
+        cfg.adversarial_from_step = adversarial_from_step
+    twin: LightningModule = type(model)(cfg)
+    return twin
+
+
+def _run(
+    twin: LightningModule, loaders: tuple[Any, Any], new_trainer: Callable[..., Trainer], budget: float
+) -> _Stopwatch:
+    stopwatch = _Stopwatch(budget)
+    trainer = new_trainer(
+        max_steps=_WARM_UP + _ENOUGH,
+        callbacks=[stopwatch],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=2,
+        val_check_interval=1.0,
+        check_val_every_n_epoch=10**9,  # not within the fit, for there it would be timed as a step
+    )
+    twin.set_trainer(trainer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(twin, *loaders)
+        trainer.validate(twin, loaders[1], verbose=False)
+    return stopwatch
+
+
+# -------------------------------------------------------------------- the verdict
 
 
 @dataclass(frozen=True)
 class Needs:
     """What a training will need."""
 
-    seconds_per_step: float
+    seconds: float | None  # None: it was not measured
     steps: int  # still to do
     parameters: int
-    memory: int  # bytes, the most that this process held while it was measured
+    memory: int  # bytes; 0: not measured
     disk: int  # bytes still to be written
     free: int  # bytes on that disk
 
     def __str__(self) -> str:
+        if self.seconds is None:
+            time_needed = f"time not measured, {self.steps} steps"
+        else:
+            time_needed = f"about {clock(self.seconds)} for {self.steps} steps"
+            time_needed += f" ({self.steps / self.seconds:.2f} steps/s measured)" if self.seconds else ""
+        memory = f"{self.memory / _GIB:.1f} GiB of memory, " if self.memory else ""
         return (
-            f"{self.parameters / 1e6:.1f}M parameters; about {clock(self.steps * self.seconds_per_step)} for "
-            f"{self.steps} steps ({1 / self.seconds_per_step:.2f} steps/s measured), {self.memory / _GIB:.1f} GiB of "
-            f"memory, {self.disk / _GIB:.2f} GiB of disk ({self.free / _GIB:.0f} GiB free)"
+            f"{self.parameters / 1e6:.1f}M parameters; {time_needed}, {memory}{self.disk / _GIB:.2f} GiB of disk "
+            f"({self.free / _GIB:.0f} GiB free)"
         )
 
 
-class _Clock(Callback):  # type: ignore[misc]
-    """Seconds of each step, loading included."""
-
-    def __init__(self) -> None:
-        self.at: list[float] = []
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.at.append(time.perf_counter())
-
-
-def seconds_per_step(model: LightningModule, loader: Any, new_trainer: Callable[..., Trainer]) -> float:
-    """Mean time of a few real steps on another model of the same configuration; ``model`` is left as it was."""
-    steps = _Clock()
-    twin = type(model)(copy.deepcopy(model.cfg))  # NeMo's models cannot be twin
-    trainer = new_trainer(
-        max_steps=WARM_UP + MEASURED,
-        callbacks=[steps],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
-    twin.set_trainer(trainer)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer.fit(twin, loader)
-    counted = steps.at[min(WARM_UP, len(steps.at) - 1) - 1 :]
-    return (counted[-1] - counted[0]) / max(len(counted) - 1, 1)
-
-
-def assess(model: LightningModule, seconds: float, steps: int, out: Path, keep: int, training_parameters: int) -> Needs:
-    """What ``steps`` more steps of ``model`` need.
+def check_disk(out: Path, needed: int, what: str, remedy: str) -> int:
+    """Bytes free on the disk of ``out``.
 
     Raises:
-        NemoExtError: the disk has less room than that.
+        NemoExtError: fewer than ``needed``; the message says how much to free, or the ``remedy``.
     """
-    parameters = sum(p.numel() for p in model.parameters())
-    checkpoint = 4 * 3 * (parameters + training_parameters)  # weights and Adam's two moments, float32
-    written = sum(path.stat().st_size for path in (out / "checkpoints").glob("step=*.ckpt"))
-    # one more than is kept is there while the newest is written
-    disk = int(max((keep + 1) * checkpoint + 2 * 4 * parameters + _LOGS - written, 0))
     free = shutil.disk_usage(out).free
-    if free < disk:
+    if free < needed:
         raise NemoExtError(
-            f"the disk of {out} has {free / _GIB:.2f} GiB free and this training writes about {disk / _GIB:.2f} GiB: "
-            f"free {(disk - free) / _GIB:.2f} GiB, or lower trainer.keep_checkpoints"
+            f"the disk of {out} has {free / _GIB:.2f} GiB free and {what} about {needed / _GIB:.2f} GiB: "
+            f"free {(needed - free) / _GIB:.2f} GiB{remedy}"
         )
-    return Needs(seconds, steps, parameters + training_parameters, _most_memory(), disk, free)
+    return free
 
 
-def _most_memory() -> int:
-    import torch
+def disk_needed(model: LightningModule, out: Path, keep: int) -> int:
+    """Bytes that the training of ``model`` will still write below ``out``: checkpoints, logs, ``model.nemo``.
 
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return int(torch.cuda.max_memory_allocated())
-    import resource
-    import sys
+    A checkpoint holds weights, buffers, and Adam's two moments of each weight; one more than is kept is there while
+    the newest is written.
+    """
+    trained = parameters(model)
+    buffers = sum(b.numel() * b.element_size() for b in model.buffers())
+    checkpoint = 3 * 4 * trained + buffers
+    written = sum(path.stat().st_size for path in out.glob("checkpoints/step=*.ckpt"))
+    inference = 4 * sum(p.numel() for p in model.parameters()) + buffers
+    return int(max((keep + 1) * checkpoint - written, checkpoint) + 2 * inference + _LOGS)
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+
+def parameters(model: LightningModule) -> int:
+    """Parameters that are trained, those of discriminators included, which are made only when a fit begins."""
+    count = sum(p.numel() for p in model.parameters())
+    if late_from(model) is None or getattr(model, "discriminators", None) is not None:
+        return count
+    with torch.device("meta"):
+        return count + sum(p.numel() for p in model.build_discriminators().parameters())
 
 
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _forget_peak() -> None:
+    """Let the highest memory use count from now, where the system can."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # another system, or not allowed: then it counts from the start of the process
+        return
+
+
+def _peak() -> int:
+    """The most memory held at once, in bytes: the GPU's where one was used."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else []:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import json
+import os
+import platform
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,60 +17,55 @@ import torch
 
 from nemo_ext import _nemo  # before Lightning and NeMo: it keeps their imports quiet
 
-from lightning.pytorch import LightningModule, Trainer, seed_everything  # isort: skip
-from omegaconf import OmegaConf
+from lightning.pytorch import Trainer, seed_everything  # isort: skip
 
-from nemo_ext.config import conform
-from nemo_ext.corpus.manifest import Corpus, load_corpus, write_text
-from nemo_ext.data.features import FeatureConfig, FeatureStore
-from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
-from nemo_ext.data.prepare import base_voices, prepare
+from nemo_ext.config import as_yaml
+from nemo_ext.corpus.manifest import write_text
 from nemo_ext.errors import NemoExtError
-from nemo_ext.text.frontend import TextFrontend
-from nemo_ext.training import checkpoints
+from nemo_ext.training import checkpoints, plan, preflight
+from nemo_ext.training.build import Built, build
 from nemo_ext.training.config import TrainConfig
-from nemo_ext.training.preflight import assess, cores, seconds_per_step
-from nemo_ext.training.watch import NanGuard, Watch
+from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
 
 def train(config: TrainConfig) -> Path:
-    """Train ``config.model`` on ``config.corpus`` and write ``config.out/model.nemo``.
+    """Train ``config.model`` on ``config.corpus`` and write ``config.out/model.nemo``, whose path is returned.
 
     Raises:
         NemoExtError: the corpus is missing or empty, the options contradict a run that is already in ``out``, the disk
             is full, or the loss is no longer a number.
+        KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
+        SystemExit: SIGTERM; a checkpoint is written first.
     """
     out = _folder(config)
-    corpus = load_corpus(config.corpus)
-    if not corpus.train or not corpus.val:
-        part = "validation" if corpus.train else "training"
-        raise NemoExtError(f"corpus {config.corpus} has no {part} utterances: make it again from more recordings")
+    _check_options(config)
     _nemo.quiet()
-    torch.set_num_threads(config.trainer.threads or cores())
-    _check_device(config)
-    seed_everything(config.seed, verbose=False)
-    with _without_third_party_warnings():
-        return _train(config, out, corpus)
+    _threads(config.trainer.threads)
+    with _alone(out), _without_third_party_warnings():
+        seed_everything(config.seed, verbose=False)
+        return _train(config, out, build(config))
 
 
-def _train(config: TrainConfig, out: Path, corpus: Corpus) -> Path:
-    model, loaders = _model_and_loaders(config, corpus)
+def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     resumed, notes = checkpoints.newest(out / "checkpoints")
     for note in notes:
         _say(note)
     done = checkpoints.step_of(resumed) if resumed else 0
-    plan = _plan(config, out, model, loaders[0], done)
-    if done >= plan["max_steps"]:
-        if not (out / "model.nemo").is_file():
-            model.load_state_dict(torch.load(resumed, map_location="cpu", weights_only=False)["state_dict"])
-            _nemo.save(model, out / "model.nemo")
-        _say(f"finished: {done} steps are done; to go on, give a larger trainer.max_steps than {plan['max_steps']}")
-        return out / "model.nemo"
+    planned = _plan(config, out, built, done)
+    path = out / "model.nemo"
+    if resumed and done >= planned.max_steps:
+        if not path.is_file():
+            built.model.load_state_dict(checkpoints.read(resumed)["state_dict"])
+            _nemo.save(built.model, path)
+        _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
+        return path
+    _preflight(config, out, built, planned, done)
     if resumed:
-        _say(f"resuming from step {done} of {plan['max_steps']} ({resumed})")
-    _fit(config, out, model, loaders, plan["max_steps"], resumed)
-    path = _nemo.save(model, out / "model.nemo")
-    _say(f"{path}: trained for {plan['max_steps']} steps")
+        _say(f"resuming from step {done} of {planned.max_steps} ({resumed})")
+    write_text(out / "config.yaml", as_yaml(config))
+    _fit(config, out, built, planned, resumed)
+    _nemo.save(built.model, path)
+    _say(f"{path}: trained for {planned.max_steps} steps")
     return path
 
 
@@ -89,76 +84,85 @@ def _folder(config: TrainConfig) -> Path:
     return out
 
 
-def _check_device(config: TrainConfig) -> None:
-    if config.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+def _check_options(config: TrainConfig) -> None:
+    options = config.trainer
+    if options.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise NemoExtError("trainer=gpu, but torch sees no GPU here: use trainer=cpu, or look at `nemo-ext doctor`")
+    for name in ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "devices"):
+        if getattr(options, name) < 1:
+            raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
+    if options.max_minutes is not None and (options.measure_seconds <= 0 or options.devices > 1):
+        raise NemoExtError("trainer.max_minutes needs a measurement on one device: give trainer.max_steps instead")
+    if config.logger.wandb:
+        try:
+            import wandb  # noqa: F401
+        except ImportError as error:
+            raise NemoExtError("logger=wandb needs Weights & Biases: pip install wandb") from error
 
 
-def _model_and_loaders(config: TrainConfig, corpus: Corpus) -> tuple[LightningModule, tuple[Any, Any]]:
-    cls = _model_class(config.model)
-    mel = config.features.mel
-    features = FeatureStore(
-        corpus.dir,
-        FeatureConfig(mel, config.features.pitch_method, config.features.pitch_f_min, config.features.pitch_f_max),
-    )
-    prepare(corpus.utterances, features)
-    settings: dict[str, Any] = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
-    settings["mel"] = dataclasses.asdict(mel)
-    world = {"workers": config.trainer.workers, "seed": config.seed}
-    if hasattr(cls, "decode"):  # a vocoder reads no text
-        loaders = vocoder_loaders(corpus, features, settings["segment_frames"], settings["batch_size"], **world)
-        return cls(OmegaConf.create(settings)), loaders
-    languages = sorted({u.language or "en" for u in corpus.utterances})
-    frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))
-    voices = base_voices(corpus.utterances, features)
-    settings["text"] = dataclasses.asdict(frontend.config)
-    settings["voices"] = [dataclasses.asdict(voice) for voice in voices]
-    model = cls(OmegaConf.create(settings))
-    return model, acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **world)
+def _threads(wanted: int) -> None:
+    if wanted or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(wanted or preflight.cores())
 
 
-def _model_class(model: dict[str, Any]) -> Any:
-    target = str(model.get("_target_", ""))
-    module, _, name = target.rpartition(".")
-    if not module.startswith("nemo_ext.models."):
-        raise NemoExtError(f"model._target_={target or 'nothing'} is none of our models: choose model=fastpitch, ...")
-    return getattr(importlib.import_module(module), name)
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second training out of the same folder."""
+    import fcntl
+
+    if not _first_process():
+        yield
+        return
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise NemoExtError(f"another training is writing to {out}: wait for it, or give another out=") from error
+        yield
 
 
-def _plan(config: TrainConfig, out: Path, model: LightningModule, loader: Any, done: int) -> dict[str, Any]:
-    """How many steps, and what they need; measured once and kept in ``plan.json``, so that a resumed run agrees."""
-    path = out / "plan.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    identity = {"target": config.model["_target_"], "corpus": str(Path(config.corpus).resolve())}
-    if done and any(kept.get(key, value) != value for key, value in identity.items()):
-        raise NemoExtError(
-            f"out={out} holds a training of another model or corpus ({kept['target'].rpartition('.')[2]} on "
-            f"{kept['corpus']}): choose another folder, or delete that one"
-        )
-    if not (done and "seconds_per_step" in kept):
-        kept = {**identity, "seconds_per_step": seconds_per_step(model, loader, partial(_trainer, config))}
-        kept["minutes"] = None
+def _first_process() -> bool:
+    """Whether this is the only process, or the first of those that train together."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def _plan(config: TrainConfig, out: Path, built: Built, done: int) -> plan.Plan:
+    """The plan that ``out`` holds, or a new one; with ``max_steps`` unless it has to be measured first."""
+    kept = plan.load(out)
+    if kept and done:
+        plan.agree(out, kept, built.settings)
+    planned = kept if kept and done else plan.Plan(built.settings)
     if config.trainer.max_minutes is None:
-        kept["max_steps"] = config.trainer.max_steps
-    elif kept["minutes"] != config.trainer.max_minutes:
-        kept["max_steps"] = max(1, int(60 * config.trainer.max_minutes / kept["seconds_per_step"]))
-    kept["minutes"] = config.trainer.max_minutes
-    write_text(path, json.dumps(kept, indent=1) + "\n")
-    left = kept["max_steps"] - done
-    if left > 0:
-        extra = _training_only_parameters(model)
-        needs = assess(model, kept["seconds_per_step"], left, out, config.trainer.keep_checkpoints, extra)
-        _say(f"this training needs: {needs}")
-    return kept
+        planned.max_steps = config.trainer.max_steps
+    elif planned.max_minutes != config.trainer.max_minutes:
+        planned.max_steps = sys.maxsize
+    planned.max_minutes = config.trainer.max_minutes
+    return planned
 
 
-def _training_only_parameters(model: LightningModule) -> int:
-    """Parameters of discriminators, which are made only when a fit begins."""
-    settings = getattr(model, "settings", None)
-    if settings is None or settings.adversarial_from_step is None:
-        return 0
-    with torch.device("meta"):
-        return sum(p.numel() for p in model.build_discriminators().parameters())
+def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, done: int) -> None:
+    """Say what the rest of the training needs, and refuse what cannot work; completes the plan and keeps it."""
+    options, memory = config.trainer, 0
+    room = preflight.disk_needed(built.model, out, options.keep_checkpoints)
+    free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
+    here = {k: getattr(options, k) for k in ("accelerator", "devices", "precision", "workers")}
+    here |= {"threads": torch.get_num_threads(), "machine": platform.node()}
+    if planned.measured_on != here:
+        planned.speed = None
+    if planned.speed is None and options.measure_seconds > 0 and _first_process():
+        loaders, trainer = (built.train, built.val), partial(_trainer, config, devices=1)
+        measured = preflight.measure(built.model, loaders, trainer, options.measure_seconds, planned.max_steps)
+        planned.speed, memory, planned.measured_on = measured.speed, measured.memory, here
+    if planned.max_steps == sys.maxsize:
+        assert planned.speed is not None
+        assert options.max_minutes is not None
+        planned.max_steps = max(done, planned.speed.steps_for(60 * options.max_minutes, options.val_every))
+    if not _first_process():
+        return
+    planned.save(out)
+    left = planned.speed.seconds(done, planned.max_steps, options.val_every) if planned.speed else None
+    needs = preflight.Needs(left, planned.max_steps - done, preflight.parameters(built.model), memory, room, free)
+    _say(f"this training needs: {needs}")
 
 
 # ----------------------------------------------------------------------- fitting
@@ -166,6 +170,7 @@ def _training_only_parameters(model: LightningModule) -> int:
 
 def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
     options = config.trainer
+    _nemo.quiet()  # once more: a package that a model imported may have raised its voice
     return Trainer(
         **{
             "accelerator": options.accelerator,
@@ -175,27 +180,21 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
             "num_sanity_val_steps": 0,
             "inference_mode": False,
+            "plugins": [checkpoints.WholeFiles()],
             **changes,
         }
     )
 
 
-def _fit(
-    config: TrainConfig,
-    out: Path,
-    model: LightningModule,
-    loaders: tuple[Any, Any],
-    max_steps: int,
-    resumed: Path | None,
-) -> None:
-    from nemo.utils.exp_manager import exp_manager
-
-    options = config.trainer
-    saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints)
-    manual = not model.automatic_optimization  # such a model clips its own gradients
+def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resumed: Path | None) -> None:
+    options, done = config.trainer, checkpoints.step_of(resumed) if resumed else 0
+    cut_metrics(out / "metrics.jsonl", done)
+    order = built.train.batch_sampler
+    saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
+    manual = not built.model.automatic_optimization  # such a model clips its own gradients
     trainer = _trainer(
         config,
-        max_steps=max_steps,
+        max_steps=planned.max_steps,
         # the saver comes last: what the others refuse is not saved
         callbacks=[NanGuard(), Watch(out, options.log_every), saver],
         logger=False,  # exp_manager's
@@ -205,33 +204,48 @@ def _fit(
         log_every_n_steps=options.log_every,
         gradient_clip_val=None if manual else options.gradient_clip,
         check_val_every_n_epoch=None,
-        val_check_interval=min(options.val_every, max_steps),
+        val_check_interval=min(options.val_every, planned.max_steps),
     )
-    exp_manager(
-        trainer,
-        {
-            "explicit_log_dir": str(out / "logs"),
-            "create_tensorboard_logger": config.logger.tensorboard,
-            "create_wandb_logger": config.logger.wandb,
-            "wandb_logger_kwargs": {"project": config.logger.project, "name": out.name, "save_dir": str(out / "logs")},
-            "create_checkpoint_callback": False,  # ours are atomic
-            "create_preemption_callback": False,
-            "disable_validation_on_resume": False,
-            "log_step_timing": False,
-            "log_tflops_per_sec_per_gpu": False,
-            "resume_if_exists": False,
-        },
-    )
-    model.set_trainer(trainer)
+    _nemo.experiment(trainer, _loggers(config, out, planned, done))
+    built.model.set_trainer(trainer)
     seed_everything(config.seed, verbose=False)  # measuring drew random numbers
     saver.listen()
     try:
-        trainer.fit(model, *loaders, ckpt_path=resumed)
+        trainer.fit(built.model, built.train, built.val, ckpt_path=resumed)
     except checkpoints.Stopped as stop:
         _say(f"stopped at step {stop.step}, which is saved: the same command goes on from there")
+        if stop.number == signal.SIGINT:
+            raise KeyboardInterrupt from None
         raise SystemExit(128 + stop.number) from None
     finally:
         saver.unlisten()
+        for logger in trainer.loggers:
+            logger.finalize("success")
+
+
+def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> dict[str, Any]:
+    """What exp_manager is to make: logs in ``out/logs``, and nothing of its own besides."""
+    name = out.resolve().name
+    return {
+        "explicit_log_dir": str(out / "logs"),
+        "create_tensorboard_logger": config.logger.tensorboard,
+        # what an earlier run logged beyond the step it is resumed from is not shown
+        "summary_writer_kwargs": {"purge_step": done + 1},
+        "create_wandb_logger": config.logger.wandb,
+        "wandb_logger_kwargs": {
+            "project": config.logger.project,
+            "name": name,
+            "id": planned.run_id,
+            "resume": "allow",
+            "save_dir": str(out / "logs"),
+        },
+        "create_checkpoint_callback": False,  # ours are atomic
+        "create_preemption_callback": False,
+        "disable_validation_on_resume": False,
+        "log_step_timing": False,
+        "log_tflops_per_sec_per_gpu": False,
+        "resume_if_exists": False,
+    }
 
 
 @contextmanager
@@ -244,4 +258,5 @@ def _without_third_party_warnings() -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if _first_process():
+        print(line, file=sys.stderr, flush=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import sys
 import time
+from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import pictures
+
+_ON_SCREEN, _IN_LOG = 0.5, 5.0  # seconds between two lines of progress
 
 
 def _losses(trainer: Trainer, prefix: str) -> dict[str, float]:
@@ -42,31 +46,49 @@ class NanGuard(Callback):  # type: ignore[misc]
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is None or bool(torch.isfinite(torch.as_tensor(loss)).all()):
             return
-        losses = _losses(trainer, "train/")
-        bad = [k.removeprefix("train/") for k, v in losses.items() if not math.isfinite(v)]
-        ids = ", ".join(batch.ids[:8]) + (f" and {len(batch.ids) - 8} more" if len(batch.ids) > 8 else "")
+        bad = [k.removeprefix("train/") for k, v in _losses(trainer, "train/").items() if v != v or abs(v) == float("inf")]
+        broken = _broken(batch)
+        who = _listed(broken or batch.ids)
+        why = f"{who} hold values that are no numbers" if broken else f"utterances {who}"
+        remedy = "take them out of the corpus" if broken else "look at those recordings, or lower model.optim.lr"
         raise NemoExtError(
             f"the loss is no number at step {trainer.global_step} ({', '.join(bad) or 'loss'}; epoch "
-            f"{trainer.current_epoch}, batch {batch_idx}, utterances {ids}): look at those recordings, or lower "
-            "model.optim.lr; the last checkpoint is untouched"
+            f"{trainer.current_epoch}, batch {batch_idx}; {why}): {remedy}; the last checkpoint is untouched"
         )
 
 
+def _broken(batch: Any) -> list[str]:
+    """Ids of the utterances in whose own data something is NaN or infinite."""
+    bad = torch.zeros(len(batch.ids), dtype=torch.bool)
+    for f in dataclasses.fields(batch):
+        value = getattr(batch, f.name)
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            bad |= ~torch.isfinite(value).flatten(1).all(1).cpu()
+    return [name for name, is_bad in zip(batch.ids, bad.tolist(), strict=True) if is_bad]
+
+
+def _listed(ids: list[str]) -> str:
+    return ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+
+
 class Watch(Callback):  # type: ignore[misc]
-    """Progress with losses, speed and time left; ``metrics.jsonl`` and ``curves.png``; pictures and audio."""
+    """Progress with losses, speed and time left; ``metrics.jsonl``, ``curves.png``; pictures and audio for the logger."""
 
     def __init__(self, out: Path, log_every: int) -> None:
         self.out, self.log_every = out, log_every
         self._screen = sys.stderr.isatty()
         self._preview_batch: Any = None
+        self._metrics: TextIO | None = None
+        self._frames = 0
+        self._said: deque[tuple[float, int, int]] = deque(maxlen=13)  # when, step, frames; speed is over about a minute
 
     # ---------------------------------------------------------------- progress
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clocks."""
-        self._first_step, self._started = trainer.global_step, time.monotonic()
-        self._frames, self._said = 0, self._started
-        self._metrics = (self.out / "metrics.jsonl").open("a", encoding="utf-8") if trainer.is_global_zero else None
+        self._said.append((time.monotonic(), trainer.global_step, 0))
+        if trainer.is_global_zero:
+            self._metrics = (self.out / "metrics.jsonl").open("a", encoding="utf-8")
 
     def on_train_batch_end(
         self,
@@ -82,26 +104,27 @@ class Watch(Callback):  # type: ignore[misc]
         last = step >= trainer.max_steps
         if step % self.log_every == 0 or last:
             self._write(step, _losses(trainer, "train/"))
-        if now - self._said >= (0.5 if self._screen else 10.0) or last:
-            self._said = now
+        if now - self._said[-1][0] >= (_ON_SCREEN if self._screen else _IN_LOG) or last:
             self._say(trainer, now, last)
 
     def _say(self, trainer: Trainer, now: float, last: bool) -> None:
-        if not trainer.is_global_zero:
-            return
-        step, elapsed = trainer.global_step, now - self._started
-        speed = (step - self._first_step) / max(elapsed, 1e-9)
-        losses = _losses(trainer, "train/")
-        shown = "  ".join(f"{k.removeprefix('train/')} {v:.3f}" for k, v in losses.items())
+        step, (since, first_step, first_frames) = trainer.global_step, self._said[0]
+        elapsed = max(now - since, 1e-9)
+        speed = (step - first_step) / elapsed
+        self._said.append((now, step, self._frames))
+        shown = "  ".join(f"{k.removeprefix('train/')} {v:.3f}" for k, v in _losses(trainer, "train/").items())
         left = "done" if last else f"{clock((trainer.max_steps - step) / max(speed, 1e-9))} left"
-        line = (
+        self._print(
+            trainer,
             f"step {step}/{trainer.max_steps}, {100 * step // max(trainer.max_steps, 1)} %  {shown}  "
-            f"{speed:.2f} steps/s  {self._frames / max(elapsed, 1e-9):,.0f} frames/s  {left}"
+            f"{speed:.2f} steps/s  {(self._frames - first_frames) / elapsed:,.0f} frames/s  {left}",
+            stays=last,
         )
-        print(
-            f"\r{line}\x1b[K" if self._screen else line, end="\n" if last or not self._screen else "", file=sys.stderr
-        )
-        sys.stderr.flush()
+
+    def _print(self, trainer: Trainer, line: str, stays: bool) -> None:
+        if trainer.is_global_zero:
+            end = "\n" if stays or not self._screen else ""
+            print(f"\r{line}\x1b[K" if self._screen else line, end=end, file=sys.stderr, flush=True)
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         if self._metrics is not None and values:
@@ -126,7 +149,10 @@ class Watch(Callback):  # type: ignore[misc]
         """Validation losses, curves, and what the model shows of itself."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        self._write(trainer.global_step, _losses(trainer, "val/"))
+        losses = _losses(trainer, "val/")
+        self._write(trainer.global_step, losses)
+        shown = "  ".join(f"{k.removeprefix('val/')} {v:.3f}" for k, v in losses.items())
+        self._print(trainer, f"step {trainer.global_step}, validation  {shown}", stays=True)
         pictures.draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
         if self._preview_batch is not None and trainer.loggers:
             preview = pl_module.preview(self._preview_batch)
@@ -135,6 +161,22 @@ class Watch(Callback):  # type: ignore[misc]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Close the file and leave the screen's last line whole."""
-        if getattr(self, "_metrics", None) is not None:
-            self._metrics.close()  # type: ignore[union-attr]
+        if self._metrics is not None:
+            self._metrics.close()
             self._metrics = None
+            if self._screen:
+                print(file=sys.stderr)
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Take out of ``metrics.jsonl`` what was written after ``step``, and a last line that was cut short."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_text(path, "".join(f"{line}\n" for line in kept))

@@ -1,0 +1,102 @@
+"""From options to a model and its batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from omegaconf import OmegaConf
+
+from nemo_ext.config import conform
+from nemo_ext.corpus.manifest import Corpus, load_corpus
+from nemo_ext.data.features import FeatureConfig, FeatureStore
+from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
+from nemo_ext.data.prepare import base_voices, prepare
+from nemo_ext.errors import NemoExtError
+from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.plan import corpus_hash, flat
+from nemo_ext.training.preflight import check_disk
+
+
+@dataclass
+class Built:
+    """Everything that a fit takes."""
+
+    model: LightningModule
+    train: Any  # loader of Batch or SegmentBatch
+    val: Any
+    settings: dict[str, Any]  # what the weights depend on, by dotted name
+
+
+def build(config: TrainConfig) -> Built:
+    """The model that ``config`` names, and loaders of its corpus; features that are missing are made.
+
+    Raises:
+        NemoExtError: the corpus is missing or empty or of another sample rate, the model is none of ours, an option of
+            it is unknown, or the disk has no room for the features.
+    """
+    cls = _model_class(config.model)
+    settings: dict[str, Any] = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
+    corpus = _corpus(config)
+    features = _features(config, corpus)
+    identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}
+    identity["features"] = dataclasses.asdict(config.features)
+    settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
+    loading = {"workers": config.trainer.workers, "seed": config.seed}
+    if hasattr(cls, "decode"):  # a vocoder reads no text
+        batches = {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
+        model = cls(OmegaConf.create(settings))
+        train, val = vocoder_loaders(corpus, features, **batches, **loading)
+        return Built(model, train, val, flat(identity))
+    languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
+    frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))
+    voices = base_voices(corpus.utterances, features)
+    text = dataclasses.asdict(frontend.config)
+    settings = {**settings, "text": text, "voices": [dataclasses.asdict(voice) for voice in voices]}
+    identity |= {"text": text, "frames_per_batch": config.frames_per_batch}
+    model = cls(OmegaConf.create(settings))
+    train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
+    return Built(model, train, val, flat(identity))
+
+
+def _model_class(model: dict[str, Any]) -> Any:
+    target = str(model.get("_target_", ""))
+    module, _, name = target.rpartition(".")
+    if not module.startswith("nemo_ext.models."):
+        raise NemoExtError(f"model._target_={target or 'nothing'} is none of our models: choose model=fastpitch, ...")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise NemoExtError(f"model._target_={target}: there is no such model ({error})") from error
+
+
+def _corpus(config: TrainConfig) -> Corpus:
+    corpus = load_corpus(config.corpus)
+    if not corpus.train or not corpus.val:
+        part = "validation" if corpus.train else "training"
+        raise NemoExtError(f"corpus {config.corpus} has no {part} utterances: make it again from more recordings")
+    rate, wanted = corpus.info.get("sample_rate"), config.features.mel.sample_rate
+    if rate is not None and int(rate) != wanted:
+        raise NemoExtError(
+            f"corpus {config.corpus} has {rate} Hz and features.mel.sample_rate is {wanted} Hz: make the corpus again "
+            f"with sample_rate={wanted}, or set features.mel.sample_rate={rate}"
+        )
+    return corpus
+
+
+def _features(config: TrainConfig, corpus: Corpus) -> FeatureStore:
+    chosen = config.features
+    store = FeatureStore(
+        corpus.dir, FeatureConfig(chosen.mel, chosen.pitch_method, chosen.pitch_f_min, chosen.pitch_f_max)
+    )
+    kept = store.cache_dir / store.fingerprint
+    there = sum(file.stat().st_size for file in kept.rglob("*.safetensors"))
+    needed = store.bytes_needed(sum(utterance.duration for utterance in corpus.utterances)) - there
+    check_disk(Path(corpus.dir), needed, "its features take", "")
+    prepare(corpus.utterances, store)
+    return store

@@ -1,0 +1,80 @@
+"""What a training in a folder is: the settings its weights depend on, how many steps, how fast. Kept in plan.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nemo_ext.corpus.manifest import write_text
+from nemo_ext.errors import NemoExtError
+from nemo_ext.training.preflight import Speed
+
+_FILE = "plan.json"
+
+
+@dataclass
+class Plan:
+    """The plan of a training; a resumed run follows it, so that the same command does the same."""
+
+    settings: dict[str, Any]  # dotted name -> value: what the weights depend on
+    max_steps: int = 0
+    max_minutes: float | None = None  # from which max_steps came
+    speed: Speed | None = None
+    measured_on: dict[str, Any] = field(default_factory=dict)  # the machine and the options that speed holds for
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])  # Weights & Biases' name for it
+
+    def save(self, out: Path) -> None:
+        """Write ``out/plan.json``."""
+        write_text(out / _FILE, json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+
+def load(out: Path) -> Plan | None:
+    """The plan in ``out``; None where there is none, or one that cannot be read."""
+    try:
+        held = json.loads((out / _FILE).read_text(encoding="utf-8"))
+        speed = held.pop("speed")
+        return Plan(**held, speed=Speed(**speed) if speed else None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def agree(out: Path, kept: Plan, settings: dict[str, Any]) -> None:
+    """See that the training in ``out`` is the one that is asked for.
+
+    Raises:
+        NemoExtError: names the settings that differ.
+    """
+    names = [k for k in {**kept.settings, **settings} if kept.settings.get(k) != settings.get(k)]
+    if not names:
+        return
+    shown = [f"{k}={_short(kept.settings.get(k))} there, {_short(settings.get(k))} now" for k in names[:3]]
+    more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
+    raise NemoExtError(
+        f"{out} holds a training with other settings ({'; '.join(shown)}{more}): give another out=, or delete that one"
+    )
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``, with JSON's kinds of values."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = json.loads(json.dumps(value))
+    return found
+
+
+def corpus_hash(folder: Path) -> str:
+    """Hash of what the corpus in ``folder`` trains on; it may be moved."""
+    return hashlib.sha256((folder / "train.jsonl").read_bytes()).hexdigest()[:12]
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
