@@ -32,9 +32,9 @@ with warnings.catch_warnings():
     from nemo.core.classes import common as _common
     from nemo.utils import logging as nemo_logging
 
-# Every class that a .nemo may name beside NeMo's own, and the stock class whose checkpoints it restores. NeMo 3 builds only
-# targets whose path starts with an allowed prefix and whose class is a Module: the prefixes added here are whole paths
-# of single classes, so that a stranger's file gains nothing else.
+# Every class that a .nemo may name beside NeMo's own, and the stock class whose checkpoints it restores. NeMo 3 builds
+# only targets whose path starts with an allowed prefix and whose class is a Module: the prefixes added here are whole
+# paths of single classes, so that a stranger's file gains nothing else.
 MODELS: dict[str, str | None] = {
     "nemo_ext.models.acoustic.fastpitch.FastPitch": "nemo.collections.tts.models.fastpitch.FastPitchModel",
     "nemo_ext.models.vocoder.hifigan.HifiGan": "nemo.collections.tts.models.hifigan.HifiGanModel",

@@ -1,5 +1,3 @@
-"""Importing this package registers every model class with NeMo, so that ``ModelPT.restore_from`` finds ours."""
+"""Importing this package lets ``ModelPT.restore_from`` of NeMo build our models."""
 
-from nemo_ext.models.acoustic import fastpitch as fastpitch
-from nemo_ext.models.vocoder import hifigan as hifigan
-from nemo_ext.models.vocoder import vocos as vocos
+from nemo_ext import _nemo as _nemo

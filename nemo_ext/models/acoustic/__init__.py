@@ -1,0 +1,1 @@
+"""tokens + voice vector -> mel."""

@@ -1,7 +1,7 @@
 """FastPitch on NeMo's parts, conditioned on a voice vector.
 
-Lancucki, "FastPitch: Parallel Text-to-speech with Pitch Prediction" (arXiv 2006.06873), with the alignment learned as in
-Badlani et al., "One TTS Alignment To Rule Them All" (arXiv 2108.10447).
+Lancucki, "FastPitch: Parallel Text-to-speech with Pitch Prediction" (arXiv 2006.06873), with the alignment learned as
+in Badlani et al., "One TTS Alignment To Rule Them All" (arXiv 2108.10447).
 
 Encoder, decoder, predictors and aligner are NeMo's modules under NeMo's names, so that checkpoints of stock NeMo 3 load
 unchanged. What we changed: a **voice vector** (B, P) conditions the model instead of a speaker number; pitch is
@@ -18,8 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from nemo_ext import _nemo  # before NeMo: it keeps NeMo's import quiet
 
 from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
@@ -183,7 +181,6 @@ class Alignment:
     durations: Tensor  # (B, T_text) int64, frames
 
 
-@_nemo.register(replaces="nemo.collections.tts.models.fastpitch.FastPitchModel")
 class FastPitch(FastPitchModel):  # type: ignore[misc]
     """tokens (B, T_text) + voice (B, P) -> log-mel (B, n_mels, T_mel).
 
@@ -256,7 +253,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
     def predict_mel(
         self,
         tokens: Tensor,
-        token_lens: Tensor,
+        token_lens: Tensor,  # noqa: ARG002
         voice: Tensor,
         *,
         pitch_stats: Tensor | None = None,
@@ -326,17 +323,17 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         alignment = self.align(batch, tokens_valid, condition)
 
-        pitch = average_per_token(batch.pitch_normalized, alignment.durations)
+        durations = alignment.durations
+        pitch = average_per_token(batch.pitch_normalized, durations)
         log_durations = module.duration_predictor(encoded, token_mask, conditioning=condition)
         pitch_predicted = module.pitch_predictor(encoded, token_mask, conditioning=condition)
         losses = {
-            "duration": weigh.duration
-            * _mean_square(log_durations, torch.log(alignment.durations + 1.0), tokens_valid),
+            "duration": weigh.duration * _mean_square(log_durations, torch.log(durations + 1.0), tokens_valid),
             "pitch": weigh.pitch * _mean_square(pitch_predicted, pitch, tokens_valid),
         }
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
         if module.energy_predictor is not None:
-            energy = torch.log1p(average_per_token(batch.energy, alignment.durations))
+            energy = torch.log1p(average_per_token(batch.energy, durations))
             predicted = module.energy_predictor(encoded, token_mask, conditioning=condition)
             losses["energy"] = weigh.energy * _mean_square(predicted, energy, tokens_valid)
             encoded = encoded + module.energy_emb(energy[:, None, :]).transpose(1, 2)

@@ -15,7 +15,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.stock import stock_mel_spec
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig
@@ -46,7 +45,6 @@ class HifiGanConfig(GanVocoderConfig):
     resblock_dilation_sizes: list[list[int]] = field(default_factory=lambda: [[1, 3, 5]] * 3)  # samples
 
 
-@_nemo.register(replaces="nemo.collections.tts.models.hifigan.HifiGanModel")
 class HifiGan(GanVocoder):
     """mel ``(B, n_mels, T_mel)`` -> audio ``(B, T_mel * hop_length)``.
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from nemo_ext import _nemo
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig, VocoderLosses
 from nemo_ext.modules.discriminators import MultiPeriod, MultiResolution
 from nemo_ext.modules.generators import VocosGenerator
@@ -33,7 +32,6 @@ class VocosConfig(GanVocoderConfig):
     )
 
 
-@_nemo.register()
 class Vocos(GanVocoder):
     """mel ``(B, n_mels, T_mel)`` -> audio ``(B, T_mel * hop_length)``. ``cfg``: a VocosConfig with ``mel``."""
 
