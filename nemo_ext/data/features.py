@@ -18,6 +18,7 @@ import json
 import logging
 import math
 import os
+import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -216,7 +217,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         NemoExtError: the disk is full, or the folder cannot be written.
     """
-    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    beside = path.with_name(f".writing-{uuid.uuid4().hex}")  # a process id may come twice on a shared disk
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(data)

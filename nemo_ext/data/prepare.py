@@ -41,14 +41,17 @@ def prepare(utterances: Sequence[Utterance], store: FeatureStore, processes: int
         NemoExtError: a recording cannot be read, or the disk is full.
     """
     cores = _cores()
+    missing = []
     with ThreadPoolExecutor(2 * cores) as pool, Progress(len(utterances), "checking features") as progress:
-        missing = []
-        for utterance, entry in zip(utterances, pool.map(store.check, utterances), strict=True):
-            if entry is None:
-                missing.append(utterance)
-            else:
-                store.entries[utterance.id] = entry
-            progress.step()
+        try:
+            for utterance, entry in zip(utterances, pool.map(store.check, utterances), strict=True):
+                if entry is None:
+                    missing.append(utterance)
+                else:
+                    store.entries[utterance.id] = entry
+                progress.step()
+        finally:
+            pool.shutdown(cancel_futures=True)
     if missing:
         worth = math.ceil(sum(utterance.duration for utterance in missing) / _SECONDS_WORTH_A_PROCESS)
         workers = processes or max(1, min(cores, worth))
@@ -74,7 +77,7 @@ def _made(utterances: list[Utterance], store: FeatureStore, workers: int) -> Ite
                 "a process that computed features was killed; is memory short? Start again: what is done is kept"
             ) from error
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 _store: FeatureStore | None = None  # of a child process
