@@ -17,6 +17,7 @@ class DemoConfig:
     shown: int = option(3, "of these, shown with pictures in each voice")
     size: str = option("tiny", "size of both models: tiny, small or full")
     acoustic_steps: int = option(1000, "training steps of the FastPitch")
+    frames_per_batch: int = option(3000, "budget of a FastPitch batch", "mel frames")
     vocoder_steps: int = option(2000, "training steps of the Vocos")
     trainer: str = option("cpu", "cpu or gpu")
     benchmark: str = option("", "write the figures to this Markdown file, too", path=True)

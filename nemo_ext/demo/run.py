@@ -75,6 +75,7 @@ def _features(state: State, out: Path) -> None:
 
 def _trainings(cfg: DemoConfig, out: Path) -> list[Training]:
     common = [f"corpus={out / 'corpus'}", f"size={cfg.size}", f"trainer={cfg.trainer}", "logger.tensorboard=false"]
+    common.append(f"frames_per_batch={cfg.frames_per_batch}")  # a vocoder's batches are segments: it ignores it
     steps = {"acoustic": cfg.acoustic_steps, "vocoder": cfg.vocoder_steps}
     models = {"acoustic": ("FastPitch", "fastpitch"), "vocoder": ("Vocos", "vocos")}
     return [
