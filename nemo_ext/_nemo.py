@@ -56,7 +56,8 @@ def _class_for(target: str) -> type[Any] | None:
 def quiet(level: int = logging.ERROR) -> None:
     """Keep NeMo's and Lightning's own chatter (set-up reports, tips) off the screen."""
     nemo_logging.setLevel(level)
-    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
+    # pytorch_lightning: parts of NeMo import it, and it takes over the logger that Lightning reports through.
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(level)
 
 
