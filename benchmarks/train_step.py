@@ -84,7 +84,9 @@ def load_batch(model, utterances: int) -> tuple[Batch, dict[str, torch.Tensor]]:
     pitch = [torch.from_numpy(f0(a.numpy(), spec.sample_rate, spec.hop_length, 65.0, 500.0)).float() for a in audio]
     voiced = torch.cat([p[p > 0] for p in pitch])
     pitch = [torch.where(p > 0, (p - voiced.mean()) / voiced.std(), p) for p in pitch]
-    prior = [torch.from_numpy(np.asarray(beta_binomial_prior(len(t), m.shape[1]))) for t, m in zip(tokens, mel, strict=True)]
+    prior = [
+        torch.from_numpy(np.asarray(beta_binomial_prior(len(t), m.shape[1]))) for t, m in zip(tokens, mel, strict=True)
+    ]
 
     def pad(sequences, value=0.0):
         return torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=value)
@@ -177,8 +179,8 @@ def main() -> None:
             f"{chosen.utterances} utterances of LJSpeech ({frames} frames, the longest {our_batch.mel.shape[2]}); "
             f"forward, backward and AdamW; median of {chosen.steps} steps after two; {chosen.threads} threads, fp32.",
             table(["side", "s a step (median)", "range", "mel frames/s"], rows),
-            f"**Ours is {ratio:.2f} times as fast.** Stock computes the mel inside the step ({on_the_fly:.2f} s of it); "
-            "ours reads it from the cache.",
+            f"**Ours is {ratio:.2f} times as fast.** Stock computes the mel inside the step ({on_the_fly:.2f} s of "
+            "it); ours reads it from the cache.",
             describe(),
         ],
     )
