@@ -43,22 +43,20 @@ _MOST_CELLS = 4_000_000  # some seconds; only words of hundreds of letters reach
 
 
 def espeak_clause(words: Sequence[str], language: Language) -> list[str]:
-    """IPA of each word as espeak reads them in one breath; a word that is read as several (``3.10``) holds blanks.
+    """IPA of each word as espeak reads them in one breath; only a word with digits, read as several, holds blanks.
 
     Espeak joins (``of the``) and parts words. Then its answer is laid against the words read one by one, and cut where
     that fits best.
     """
-    voice = language.espeak_voice
-    whole = _read(" ".join(words), voice)
-    parts = whole.split()
-    if len(parts) == len(words):
-        return parts
+    whole = _read(" ".join(words), language.espeak_voice)
+    pieces = whole.split()
     if len(words) == 1:
-        return [whole]
-    alone = [_alone(word, voice) for word in words]
-    if len(whole) * sum(map(len, alone)) > _MOST_CELLS:
-        return alone
-    return _cut(whole, alone)
+        pieces = [whole]
+    elif len(pieces) != len(words):
+        alone = [_alone(word, language.espeak_voice) for word in words]
+        pieces = _cut(whole, alone) if len(whole) * sum(map(len, alone)) <= _MOST_CELLS else alone
+    digits = [any(c.isdigit() for c in word) for word in words]
+    return [piece if kept else piece.replace(" ", "") for piece, kept in zip(pieces, digits, strict=True)]
 
 
 def nearest_ipa(character: str) -> str:

@@ -33,11 +33,15 @@ def normalized(text: Written, code: str) -> Written:
     """``text`` as it is spoken, with the place of every character in the given text."""
     known = find_language(code)
     text = _abbreviations(text, known)
-    if _HOT.search(text.text):
-        text = text.rewritten(known.rewrite(text.text))
-        if _FOR_ENGINE.search(text.text):
-            text = _numbers(text, known)
-        text = _symbols(text, known)
+    if not _HOT.search(text.text):
+        return text
+    stopped = text.text.rstrip().endswith(".")
+    text = text.rewritten(known.rewrite(text.text))
+    if _FOR_ENGINE.search(text.text):
+        text = _numbers(text, known)
+    text = _symbols(text, known)
+    if stopped and text.text[-1:].isalnum():  # the engine takes the last full stop for that of "a.m."
+        text = text.rewritten(text.text + ".")
     return text
 
 
