@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import pickle
@@ -69,7 +70,7 @@ def test_silence_has_a_token_at_both_ends(plain: TextFrontend) -> None:
     for text in ("one", "  one. ", '"One!"', "— one —"):
         symbols = plain.encode(text).symbols
         assert symbols[0] == symbols[-1] == " "
-        assert all(a != " " or b != " " for a, b in zip(symbols, symbols[1:], strict=False))
+        assert all(a != " " or b != " " for a, b in itertools.pairwise(symbols))
 
 
 def test_words_lie_in_order_and_hold_all_that_is_no_punctuation(plain: TextFrontend) -> None:

@@ -126,7 +126,8 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch
     [
         (0, "null"), (1, "eins"), (17, "siebzehn"), (21, "einundzwanzig"), (101, "einhunderteins"),
         (1001, "eintausendeins"), (21000, "einundzwanzigtausend"), (1_000_000, "eine Million"),
-        (2_000_001, "zwei Millionen eins"), (1_234_567, "eine Million zweihundertvierunddreißigtausendfünfhundertsiebenundsechzig"),
+        (2_000_001, "zwei Millionen eins"),
+        (1_234_567, "eine Million zweihundertvierunddreißigtausendfünfhundertsiebenundsechzig"),
     ],
 )  # fmt: skip
 def test_german_cardinals(number: int, words: str) -> None:
@@ -135,7 +136,8 @@ def test_german_cardinals(number: int, words: str) -> None:
 
 def test_german_ordinals_and_years() -> None:
     assert [ordinal(n) for n in (1, 3, 7, 8, 12, 20, 21, 100, 101)] == [
-        "erste", "dritte", "siebte", "achte", "zwölfte", "zwanzigste", "einundzwanzigste", "einhundertste", "einhunderterste",
+        "erste", "dritte", "siebte", "achte", "zwölfte", "zwanzigste", "einundzwanzigste", "einhundertste",
+        "einhunderterste",
     ]  # fmt: skip
     assert [year(n) for n in (1066, 1900, 1990, 2000, 2024)] == [
         "eintausendsechsundsechzig", "neunzehnhundert", "neunzehnhundertneunzig", "zweitausend",
