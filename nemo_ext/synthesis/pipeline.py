@@ -254,7 +254,7 @@ def _breaths(sentence: str) -> list[tuple[str, int]]:
 
 def _left_out(unknown: list[tuple[str, int]], most: int = 8) -> str:
     """Which characters of a text no table knows, by name and position (counted from 1)."""
-    named = [f"{c!r} ({unicodedata.name(c, f'U+{ord(c):04X}')}) at {at + 1}" for c, at in unknown[:most]]
+    named = [f"{c!r} ({unicodedata.name(c[0], f'U+{ord(c[0]):04X}')}) at {at + 1}" for c, at in unknown[:most]]
     more = f" and {len(unknown) - most} more" if len(unknown) > most else ""
     return f"left out, since no token stands for it: {', '.join(named)}{more}"
 
