@@ -14,6 +14,7 @@ from nemo_ext.demo.measure import Aligned, Results, Spoken
 from nemo_ext.demo.page import Chart, Phase, write_page
 from nemo_ext.types import MelSpec
 
+SECONDS = dict.fromkeys(report.KINDS, 2.0)
 PHASES = [Phase("a corpus", 21.0, "600 utterances"), Phase("training", 300.0), Phase("the page", 1.5)]
 
 
