@@ -5,12 +5,13 @@
   2201.03545). What we changed is said in its docstring.
 - `hifigan_generator`: NeMo's generator of Kong et al., "HiFi-GAN" (arXiv 2010.05646).
 
-Every generator is a function ``mel (B, n_mels, T_mel) -> audio (B, T_mel * hop_length)`` of convolutions only: no
-randomness, no branch on the data.
+Every generator is a function ``mel (B, n_mels, T_mel) -> audio (B, T_mel * hop_length)`` without randomness or a
+branch on the data.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from nemo_ext.types import MelSpec
 # Log-mels of speech lie in about [-11.5, 2]: brought to about [-2, 2]. Constants, so that a checkpoint needs no
 # statistics and any corpus may use it.
 _MEL_CENTRE, _MEL_SCALE = -5.0, 3.0
+_TYPICAL_PITCH, _LOWEST_PITCH, _HIGHEST_PITCH = 150.0, 50.0, 800.0  # Hz
+_BETWEEN_HARMONICS = 3e-3  # least magnitude beside a harmonic, -50 dB, so that its logarithm can be learned
 _MAX_MAGNITUDE = 100.0  # of a spectral bin: what the paper clips at, against an overflow of the exponential
 
 
@@ -55,13 +58,67 @@ class ConvNeXtBlock(nn.Module):
         return x + self.scale * self.narrow(F.gelu(self.widen(self.norm(y))))
 
 
+class Harmonics(nn.Module):
+    """Where the harmonics of a voice lie in its spectrum and how their phases run on, from a pitch read off the mel.
+
+    A stationary voice has a mel that does not change, while the phase of each harmonic turns from frame to frame: no
+    convolution over the mel can tell it. The pitch can, summed up over time. The idea of a source beside the filter is
+    that of Wang et al., "Neural source-filter waveform models" (arXiv 1904.12088), here in the spectrum.
+
+    Args:
+        mel_spec: of the input.
+        width: channels of the pitch's convolutions.
+    """
+
+    bins: Tensor
+
+    def __init__(self, mel_spec: MelSpec, width: int = 128) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(mel_spec.n_mels, width, 5, padding=2),
+            nn.GELU(),
+            nn.Conv1d(width, width, 5, padding=2),
+            nn.GELU(),
+            nn.Conv1d(width, 1, 1),
+        )
+        self.hz_per_bin = mel_spec.sample_rate / mel_spec.n_fft
+        self.frame_seconds = mel_spec.hop_length / mel_spec.sample_rate
+        self.register_buffer("bins", torch.arange(mel_spec.n_fft // 2 + 1.0)[:, None], persistent=False)
+
+    def log_pitch(self, mel: Tensor) -> Tensor:
+        """``mel (B, n_mels, T_mel)`` -> natural log of F0 in Hz ``(B, T_mel)``, a value where unvoiced too."""
+        pitch: Tensor = self.layers((mel - _MEL_CENTRE) / _MEL_SCALE)[:, 0]
+        return pitch + math.log(_TYPICAL_PITCH)
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """``mel`` -> magnitude in [0, 1] and phase, ``(B, bins, T_mel)``, of the harmonic nearest to each bin.
+
+        No gradient reaches the pitch: the spectrum's error says nothing of it that a step could follow.
+        """
+        pitch = torch.exp(self.log_pitch(mel).detach().float()).clamp(_LOWEST_PITCH, _HIGHEST_PITCH)[:, None]
+        turns = pitch * self.frame_seconds  # of the fundamental from frame to frame
+        turns = F.pad((turns[:, :, 1:] + turns[:, :, :-1]) / 2, (1, 0))
+        # Only parts of a turn count, and small sums are exact: a long utterance keeps its high harmonics' phase.
+        turns = torch.cumsum(turns - torch.round(turns), dim=2)
+        hz = self.bins * self.hz_per_bin
+        number = torch.round(hz / pitch).clamp(min=1.0)
+        distance = ((hz - number * pitch) / self.hz_per_bin).clamp(-2.0, 2.0)  # bins: the lobe of a Hann window
+        magnitude = (0.5 + 0.5 * torch.cos(0.5 * math.pi * distance)).clamp(min=_BETWEEN_HARMONICS)
+        turns = number * (turns - torch.round(turns))
+        return magnitude, 2.0 * math.pi * (turns - torch.round(turns))
+
+
 class VocosGenerator(nn.Module):
     """ConvNeXt blocks at the rate of the mel, then magnitude and phase of a spectrum a frame, then its inverse STFT.
 
-    What we changed: the log-magnitude is the mel's own, interpolated to the bins of the spectrum by a linear layer that
-    starts as that interpolation, plus what the network adds (after equal times on one CPU core the mel error is a
-    quarter lower); the frames are centred on ``i * hop_length`` as the mel's are, and the output has
-    ``T_mel * hop_length`` samples.
+    What we changed:
+
+    - The log-magnitude is the mel's own, interpolated to the bins of the spectrum by a linear layer that starts as that
+      interpolation, plus what the network adds.
+    - With ``harmonic`` the spectrum is the sum of the paper's and of a second one, whose magnitudes are multiplied by,
+      and whose phases are added to, those of the harmonics of the voice (``Harmonics``).
+    - Phases count from the centre of the frame, which is at sample ``i * hop_length`` as the mel's is; the output has
+      ``T_mel * hop_length`` samples.
 
     Args:
         mel_spec: of the input; its ``n_fft`` and ``hop_length`` are the inverse transform's too.
@@ -69,9 +126,20 @@ class VocosGenerator(nn.Module):
         hidden_width: channels inside a block.
         layers: blocks.
         kernel_size: frames that a block's convolution sees, odd.
+        harmonic: add the harmonics; a frame then depends on all before it, by one sum.
     """
 
-    def __init__(self, mel_spec: MelSpec, width: int, hidden_width: int, layers: int, kernel_size: int = 7) -> None:
+    sign: Tensor
+
+    def __init__(
+        self,
+        mel_spec: MelSpec,
+        width: int,
+        hidden_width: int,
+        layers: int,
+        kernel_size: int = 7,
+        harmonic: bool = False,
+    ) -> None:
         super().__init__()
         bins = mel_spec.n_fft // 2 + 1
         self.embed = nn.Conv1d(mel_spec.n_mels, width, kernel_size, padding=kernel_size // 2)
@@ -80,18 +148,21 @@ class VocosGenerator(nn.Module):
             ConvNeXtBlock(width, hidden_width, kernel_size, scale=1.0 / layers) for _ in range(layers)
         )
         self.norm_last = nn.LayerNorm(width, eps=1e-6)
-        self.head = nn.Linear(width, 2 * bins)
-        self.inverse = InverseSTFT(mel_spec.n_fft, mel_spec.hop_length)
+        self.head = nn.Linear(width, (4 if harmonic else 2) * bins)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        self.harmonics = Harmonics(mel_spec) if harmonic else None
         self.envelope = nn.Linear(mel_spec.n_mels, bins)
         weight, bias = mel_to_magnitude(mel_spec)
         with torch.no_grad():
             self.envelope.weight.copy_(torch.from_numpy(weight))
             self.envelope.bias.copy_(torch.from_numpy(bias))
+        self.inverse = InverseSTFT(mel_spec.n_fft, mel_spec.hop_length)
+        # half a frame later is half a turn a bin
+        self.register_buffer("sign", (1.0 - 2.0 * (torch.arange(bins) % 2))[:, None], persistent=False)
 
     def forward(self, mel: Tensor) -> Tensor:
         """``mel (B, n_mels, T_mel)`` natural-log mel -> audio ``(B, T_mel * hop_length)``, not clipped."""
@@ -102,12 +173,19 @@ class VocosGenerator(nn.Module):
         x = self.head(self.norm_last(x[:, 0]))
         # half precision cannot hold a spectrum's range, and no FFT takes it
         with torch.autocast(mel.device.type, enabled=False):
-            log_magnitude, phase = x.float().transpose(1, 2).chunk(2, dim=1)
-            log_magnitude = log_magnitude + self.envelope(mel.float().transpose(1, 2)).transpose(1, 2)
-            magnitude = torch.exp(log_magnitude).clamp(max=_MAX_MAGNITUDE)
-            spectrum = torch.complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
-            audio: Tensor = self.inverse(spectrum)
+            envelope = self.envelope(mel.float().transpose(1, 2)).transpose(1, 2)
+            log_magnitude, phase, *harmonic = x.float().transpose(1, 2).chunk(4 if self.harmonics else 2, dim=1)
+            spectrum = _polar(envelope + log_magnitude, phase)
+            if self.harmonics is not None:
+                magnitude, turned = self.harmonics(mel.float())
+                spectrum = spectrum + magnitude * _polar(envelope + harmonic[0], turned + harmonic[1])
+            audio: Tensor = self.inverse(self.sign * spectrum)
         return audio
+
+
+def _polar(log_magnitude: Tensor, phase: Tensor) -> Tensor:
+    magnitude = torch.exp(log_magnitude).clamp(max=_MAX_MAGNITUDE)
+    return torch.complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
 
 
 def mel_to_magnitude(spec: MelSpec) -> tuple[np.ndarray, np.ndarray]:

@@ -167,7 +167,9 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
 
         mel, stft = self.spectral_losses(made, batch.audio)
         logged |= {"mel": mel, "stft": stft}
-        loss = weigh.mel * mel + weigh.stft * stft
+        own = self.own_losses(batch)
+        logged |= own
+        loss = weigh.mel * mel + weigh.stft * stft + sum(own.values())
         if adversarial:
             logged["gen"], logged["fm"] = self._ask_discriminators(batch.audio, made)
             loss = loss + weigh.generator * logged["gen"] + weigh.feature_matching * logged["fm"]
@@ -184,6 +186,10 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
             batch_size=len(batch.ids),
         )
         return loss.detach()
+
+    def own_losses(self, batch: SegmentBatch) -> dict[str, Tensor]:  # noqa: ARG002
+        """Weighed losses by name of a part of the generator that not every vocoder has."""
+        return {}
 
     def spectral_losses(self, made: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Unweighted mel L1 up to half the sample rate, and multi-resolution STFT loss (0 where it has no weight)."""

@@ -7,13 +7,16 @@ multi-resolution STFT loss beside the mel loss, so that a small one speaks after
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
+from nemo_ext.losses.pitch import pitch_loss
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig, VocoderLosses
 from nemo_ext.modules.discriminators import MultiPeriod, MultiResolution
 from nemo_ext.modules.generators import VocosGenerator
+from nemo_ext.types import SegmentBatch
 
 
 @dataclass
@@ -26,6 +29,7 @@ class VocosConfig(GanVocoderConfig):
     hidden_width: int = 1536  # channels inside a block
     layers: int = 8  # ConvNeXt blocks
     kernel_size: int = 7  # frames, odd
+    harmonic: bool = True  # add the harmonics of a pitch that the generator reads off the mel
     discriminator_n_ffts: list[int] = field(default_factory=lambda: [512, 1024, 2048])  # samples
     losses: VocoderLosses = field(
         default_factory=lambda: VocoderLosses(stft=15.0, adversarial="hinge", generator=0.2, feature_matching=0.2)
@@ -37,11 +41,26 @@ class Vocos(GanVocoder):
 
     config_class = VocosConfig
     settings: VocosConfig
+    generator: VocosGenerator
 
-    def build_generator(self) -> nn.Module:
+    def build_generator(self) -> VocosGenerator:
         """ConvNeXt and inverse STFT."""
         chosen = self.settings
-        return VocosGenerator(self.mel_spec, chosen.width, chosen.hidden_width, chosen.layers, chosen.kernel_size)
+        return VocosGenerator(
+            self.mel_spec,
+            width=chosen.width,
+            hidden_width=chosen.hidden_width,
+            layers=chosen.layers,
+            kernel_size=chosen.kernel_size,
+            harmonic=chosen.harmonic,
+        )
+
+    def own_losses(self, batch: SegmentBatch) -> dict[str, Tensor]:
+        """``pitch``: mean absolute error in semitones over voiced frames. Its weights take part in no other loss."""
+        if self.generator.harmonics is None:
+            return {}
+        log_pitch = self.generator.harmonics.log_pitch(batch.mel)
+        return {"pitch": 12.0 / math.log(2.0) * pitch_loss(log_pitch, batch.audio, self.mel_spec)}
 
     def build_discriminators(self) -> nn.ModuleDict:
         """Of periods and of resolutions."""

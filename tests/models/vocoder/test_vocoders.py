@@ -80,7 +80,7 @@ def test_every_parameter_gets_a_finite_gradient(make_vocoder, name, batch):
     made = model(batch.mel)
     mel, stft = model.spectral_losses(made, batch.audio)
     adversarial, features = model._ask_discriminators(batch.audio, made)
-    (mel + stft + adversarial + features).backward()
+    (mel + stft + adversarial + features + sum(model.own_losses(batch).values())).backward()
     for parameter_name, parameter in model.generator.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert torch.isfinite(parameter.grad).all(), parameter_name
