@@ -211,9 +211,12 @@ class Checkpoints(Callback):  # type: ignore[misc]
             {k: schedule[k] for k in _PLACE if k in schedule} for schedule in checkpoint["lr_schedulers"]
         ]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Random numbers go on where they stood; setting up has drawn some."""
         if self._random:
+            if not trainer.lr_scheduler_configs:  # a schedule sets the rate by itself
+                for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups):
+                    group["lr"] = pl_module.cfg.optim.lr
             torch.set_rng_state(self._random["cpu"])
             if len(self._random["cuda"]) == torch.cuda.device_count():
                 _cuda_random(lambda: torch.cuda.set_rng_state_all(self._random["cuda"]))

@@ -15,6 +15,14 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.training.preflight import Speed
 
 _FILE = "plan.json"
+# How to teach, as opposed to what and whom: may change from one run to the next.
+_MAY_CHANGE = (
+    "model.optim.lr",
+    "model.optim.sched.",
+    "model.losses.",
+    "model.gradient_clip",
+    "model.adversarial_from_step",
+)
 
 
 @dataclass
@@ -43,20 +51,22 @@ def load(out: Path) -> Plan | None:
         return None
 
 
-def agree(out: Path, kept: Plan, settings: dict[str, Any]) -> None:
-    """See that the training in ``out`` is the one that is asked for.
+def agree(out: Path, kept: Plan, settings: dict[str, Any]) -> str:
+    """See that the training in ``out`` is the one that is asked for; tells what changes from here on, or nothing.
 
     Raises:
-        NemoExtError: names the settings that differ.
+        NemoExtError: names the settings that differ and must not.
     """
     names = [k for k in {**kept.settings, **settings} if kept.settings.get(k) != settings.get(k)]
-    if not names:
-        return
-    shown = [f"{k}={_short(kept.settings.get(k))} there, {_short(settings.get(k))} now" for k in names[:3]]
-    more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
-    raise NemoExtError(
-        f"{out} holds a training with other settings ({'; '.join(shown)}{more}): give another out=, or delete that one"
-    )
+    told = {k: f"{k}={_short(kept.settings.get(k))} there, {_short(settings.get(k))} now" for k in names}
+    fixed = [text for k, text in told.items() if not k.startswith(_MAY_CHANGE)]
+    if fixed:
+        more = f"; and {len(fixed) - 3} more" if len(fixed) > 3 else ""
+        raise NemoExtError(
+            f"{out} holds a training with other settings ({'; '.join(fixed[:3])}{more}): give another out=, or delete "
+            "that one"
+        )
+    return "; ".join(told.values())
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

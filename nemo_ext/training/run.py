@@ -129,9 +129,11 @@ def _first_process() -> bool:
 def _plan(config: TrainConfig, out: Path, built: Built, done: int) -> plan.Plan:
     """The plan that ``out`` holds, or a new one; with ``max_steps`` unless it has to be measured first."""
     kept = plan.load(out)
-    if kept and done:
-        plan.agree(out, kept, built.settings)
     planned = kept if kept and done else plan.Plan(built.settings)
+    changes = plan.agree(out, planned, built.settings)
+    if changes:
+        _say(f"from here on: {changes}")
+        planned.settings = built.settings
     if config.trainer.max_minutes is None:
         planned.max_steps = config.trainer.max_steps
     elif planned.max_minutes != config.trainer.max_minutes:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -78,7 +78,6 @@ class Watch(Callback):  # type: ignore[misc]
         self.out, self.log_every = out, log_every
         self._screen = sys.stderr.isatty()
         self._preview_batch: Any = None
-        self._metrics: TextIO | None = None
         self._frames = 0
         self._said: deque[tuple[float, int, int]] = deque(maxlen=13)  # when, step, frames; speed is over about a minute
 
@@ -87,8 +86,6 @@ class Watch(Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clocks."""
         self._said.append((time.monotonic(), trainer.global_step, 0))
-        if trainer.is_global_zero:
-            self._metrics = (self.out / "metrics.jsonl").open("a", encoding="utf-8")
 
     def on_train_batch_end(
         self,
@@ -103,7 +100,10 @@ class Watch(Callback):  # type: ignore[misc]
         step, now = trainer.global_step, time.monotonic()
         last = step >= trainer.max_steps
         if step % self.log_every == 0 or last:
-            self._write(step, _losses(trainer, "train/"))
+            rate = {"train/lr": float(trainer.optimizers[0].param_groups[0]["lr"])}  # of the next step
+            self._write(trainer, {**_losses(trainer, "train/"), **rate})
+            for logger in trainer.loggers:
+                logger.log_metrics(rate, step)
         if now - self._said[-1][0] >= (_ON_SCREEN if self._screen else _IN_LOG) or last:
             self._say(trainer, now, last)
 
@@ -126,10 +126,11 @@ class Watch(Callback):  # type: ignore[misc]
             end = "\n" if stays or not self._screen else ""
             print(f"\r{line}\x1b[K" if self._screen else line, end=end, file=sys.stderr, flush=True)
 
-    def _write(self, step: int, values: dict[str, float]) -> None:
-        if self._metrics is not None and values:
-            self._metrics.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
-            self._metrics.flush()
+    def _write(self, trainer: Trainer, values: dict[str, float]) -> None:
+        if trainer.is_global_zero and values:
+            row = {"step": trainer.global_step, **{k: float(f"{v:.7g}") for k, v in values.items()}}
+            with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
     # -------------------------------------------------------- curves, pictures
 
@@ -150,7 +151,7 @@ class Watch(Callback):  # type: ignore[misc]
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         losses = _losses(trainer, "val/")
-        self._write(trainer.global_step, losses)
+        self._write(trainer, losses)
         shown = "  ".join(f"{k.removeprefix('val/')} {v:.3f}" for k, v in losses.items())
         self._print(trainer, f"step {trainer.global_step}, validation  {shown}", stays=True)
         pictures.draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
@@ -159,13 +160,10 @@ class Watch(Callback):  # type: ignore[misc]
             pictures.send(trainer.loggers, preview, pl_module.mel_spec, trainer.global_step)
         self._preview_batch = None
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Close the file and leave the screen's last line whole."""
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
-            if self._screen:
-                print(file=sys.stderr)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        """Leave the screen's last line whole."""
+        if self._screen:
+            print(file=sys.stderr)
 
 
 def cut_metrics(path: Path, step: int) -> None:

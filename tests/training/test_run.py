@@ -83,7 +83,7 @@ def test_more_steps_go_on_from_the_last_checkpoint_without_a_jump(espeak_corpus,
     before, after = sum(losses[8:12]) / 4, sum(losses[12:16]) / 4
     assert after < 1.15 * before
     toy(espeak_corpus, out, "trainer.max_steps=20")
-    assert "finished: 20 steps are done" in capfd.readouterr().err
+    assert "finished: 20 of 20 steps are done" in capfd.readouterr().err
 
 
 def test_a_resumed_run_takes_the_optimizer_with_it(espeak_corpus, tmp_path):
