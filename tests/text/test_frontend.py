@@ -307,3 +307,11 @@ def test_real_transcripts_leave_nothing_out(corpora) -> None:
         tokens = frontend.encode(text, language, normalized=text)
         assert tokens.unknown == [], text
         assert len(tokens.words) >= len(text.split()) - text.count(" - ") - text.count("--"), text
+
+
+def test_auto_without_espeak_and_without_a_dictionary_speaks_letters(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    monkeypatch.setattr(espeak, "available", lambda: False)
+    monkeypatch.setattr(g2p, "cmudict_available", lambda: False)
+    frontend = TextFrontend(TextConfig(normalize=False))
+    assert "words stay letters" in caplog.text
+    assert spoken(frontend.encode("Hello")) == {"Hello": "HELLO"}
