@@ -15,6 +15,7 @@ import pytest
 
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.text import espeak
+from nemo_ext.text import g2p as pronouncing
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import Tokens
@@ -311,7 +312,7 @@ def test_real_transcripts_leave_nothing_out(corpora) -> None:
 
 def test_auto_without_espeak_and_without_a_dictionary_speaks_letters(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     monkeypatch.setattr(espeak, "available", lambda: False)
-    monkeypatch.setattr(g2p, "cmudict_available", lambda: False)
+    monkeypatch.setattr(pronouncing, "cmudict_available", lambda: False)
     frontend = TextFrontend(TextConfig(normalize=False))
     assert "words stay letters" in caplog.text
     assert spoken(frontend.encode("Hello")) == {"Hello": "HELLO"}
