@@ -119,13 +119,7 @@ def speak(
             step()
         _identify(spoken, audio, pipeline.mel_spec.sample_rate)
         results.sentences += spoken
-    text, voice = sentences[0], voices[0]
-    for number, change in enumerate(OTHERWISE, start=1):
-        speech = pipeline.say(text, voice, **change)
-        key = f"otherwise-{number}"
-        _keep(out, f"{key}-speech", speech.audio, pipeline.mel_spec)
-        label = ", ".join(f"{name} {value:g}" for name, value in change.items())
-        results.otherwise.append(Spoken(key, label, voice, {"speech": len(speech.audio) / speech.sample_rate}))
+    results.otherwise = _otherwise(pipeline, sentences[0], voices[0], out)
     return results
 
 
@@ -143,6 +137,35 @@ def _one(pipeline: Pipeline, key: str, text: str, voice: str) -> tuple[Spoken, d
         except NemoExtError as error:
             spoken.failed.append(f"MCD of {kind}: {error}")
     return spoken, made
+
+
+def _otherwise(pipeline: Pipeline, text: str, voice: str, out: Path) -> list[Spoken]:
+    """``text`` in other paces and pitches; each is labelled with what was asked for and what was measured."""
+    plain = pipeline.say(text, voice).audio
+    said = []
+    for number, change in enumerate(OTHERWISE, start=1):
+        speech = pipeline.say(text, voice, **change)
+        key = f"otherwise-{number}"
+        _keep(out, f"{key}-speech", speech.audio, pipeline.mel_spec)
+        ((name, value),) = change.items()
+        if name == "pace":
+            label = f"pace {value:g}, measured {len(plain) / len(speech.audio):.2f}"
+        else:
+            moved = _semitones(plain, speech.audio, pipeline.mel_spec)
+            label = f"pitch {value:+g} semitones, measured {moved:+.1f}"
+        said.append(Spoken(key, label, voice, {"speech": len(speech.audio) / speech.sample_rate}))
+    return said
+
+
+def _semitones(plain: Audio, moved: Audio, spec: MelSpec) -> float:
+    """How much higher the median F0 of ``moved`` is than that of ``plain``."""
+    from nemo_ext.audio.pitch import mel_f0
+
+    medians = []
+    for audio in (plain, moved):
+        pitch = mel_f0(audio, spec, 50.0, 800.0)
+        medians.append(float(np.median(pitch[pitch > 0])) if (pitch > 0).any() else float("nan"))
+    return 12.0 * float(np.log2(medians[1] / medians[0]))
 
 
 def _identify(spoken: list[Spoken], audio: dict[str, dict[str, Audio]], sample_rate: int) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nemo_ext.demo.config import DemoConfig
 from nemo_ext.demo.state import State
@@ -36,8 +36,7 @@ def demo(cfg: DemoConfig) -> Path:
         NemoExtError: a phase failed (what was done before is kept), or the folder holds another demo.
     """
     out = Path(cfg.out)
-    settings = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "shown", "benchmark")}
-    state = State(out, settings, PLANNED)
+    state = State(out, settings(cfg), PLANNED)
     _corpus(cfg, state, out)
     _features(state, out)
     trainings = _trainings(cfg, out)
@@ -46,6 +45,11 @@ def demo(cfg: DemoConfig) -> Path:
     page = _page(cfg, state, out, trainings)
     print(f"the page: {page.resolve().as_uri()}")
     return page
+
+
+def settings(cfg: DemoConfig) -> dict[str, Any]:
+    """What the demo's products depend on."""
+    return {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "shown", "benchmark")}
 
 
 def _corpus(cfg: DemoConfig, state: State, out: Path) -> None:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from nemo_ext.errors import NemoExtError
 
 POLL_SECONDS = 1.0
+STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,19 @@ def train_side_by_side(trainings: Sequence[Training], progress: Callable[[float,
     Raises:
         NemoExtError: one of them failed; the others are stopped, with a checkpoint.
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_terminating())
-        running = [(t, stack.enter_context(_process(t, len(trainings)))) for t in trainings]
-        began, first = time.monotonic(), {t.name: t.steps()[0] for t in trainings}
-        while any(process.poll() is None for _, process in running):
-            time.sleep(POLL_SECONDS)
+    running: list[tuple[Training, subprocess.Popen[bytes]]] = []
+    began, first = time.monotonic(), {t.name: t.steps()[0] for t in trainings}
+    with _terminating():
+        try:
+            for training in trainings:
+                running.append((training, _start(training, len(trainings))))
+            while any(process.poll() is None for _, process in running):
+                time.sleep(POLL_SECONDS)
+                _raise_failure(running)
+                _report(trainings, first, time.monotonic() - began, progress)
             _raise_failure(running)
-            _report(trainings, first, time.monotonic() - began, progress)
-        _raise_failure(running)
+        finally:
+            _stop([process for _, process in running])
 
 
 def _report(
@@ -110,18 +114,16 @@ def _raise_failure(running: Sequence[tuple[Training, subprocess.Popen[bytes]]]) 
             raise NemoExtError(f"training {training.name} failed: {reason}; all it said is in {training.log}")
 
 
-@contextlib.contextmanager
-def _process(training: Training, siblings: int) -> Iterator[subprocess.Popen[bytes]]:
+def _start(training: Training, siblings: int) -> subprocess.Popen[bytes]:
     from nemo_ext.training.preflight import cores
 
     threads = max(1, cores() // siblings)
     command = [sys.executable, "-m", "nemo_ext", "train", *training.options, f"out={training.out}"]
     training.out.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    log: IO[bytes]
     with training.log.open("ab") as log:
         # a session of its own: Ctrl-C reaches the parent alone, which then stops its children in order
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [*command, f"trainer.threads={threads}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -129,16 +131,20 @@ def _process(training: Training, siblings: int) -> Iterator[subprocess.Popen[byt
             env=environment,
             start_new_session=True,
         )
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask those that still run to write a checkpoint and leave; end those that do not."""
+    left = [process for process in processes if process.poll() is None]
+    for process in left:
+        process.terminate()
+    until = time.monotonic() + STOP_SECONDS
+    for process in left:
         try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()  # it writes a checkpoint and leaves
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(60)
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+            process.wait(max(until - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager
