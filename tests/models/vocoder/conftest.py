@@ -17,12 +17,17 @@ TOYS = {
 }
 
 
-def shipped(name, size):
-    """The configuration that conf/ gives for a model and a size, as training passes it on."""
+def _shipped(name, size):
     cfg = OmegaConf.load(CONF / f"model/{name}.yaml")
     cfg = OmegaConf.merge(cfg, OmegaConf.load(CONF / f"model/size/{name}_{size}.yaml"))
     cfg.mel = dataclasses.asdict(MelSpec())
     return cfg
+
+
+@pytest.fixture
+def shipped():
+    """``shipped(name, size)``: the configuration that conf/ gives, as training passes it on."""
+    return _shipped
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def make_vocoder():
         from nemo_ext.models.vocoder.vocos import Vocos
 
         torch.manual_seed(0)
-        cfg = OmegaConf.merge(shipped(name, "tiny"), TOYS[name], {"small_discriminators": True}, changes)
+        cfg = OmegaConf.merge(_shipped(name, "tiny"), TOYS[name], {"small_discriminators": True}, changes)
         return {"hifigan": HifiGan, "vocos": Vocos}[name](cfg, trainer=trainer)
 
     return make

@@ -95,9 +95,7 @@ def test_factors_that_do_not_make_the_hop_are_named(make_vocoder):
         make_vocoder("hifigan", upsample_rates=[8, 8, 2], upsample_kernel_sizes=[16, 16, 4])
 
 
-def test_the_papers_versions_have_the_papers_sizes():
-    from conftest import shipped
-
+def test_the_papers_versions_have_the_papers_sizes(shipped):
     millions = {}
     for size in ("full", "small", "v3"):
         generator = HifiGan(shipped("hifigan", size)).deployable_generator()
