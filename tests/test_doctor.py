@@ -49,7 +49,8 @@ def test_a_missing_extra_names_its_jobs_and_its_command(
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
     states = {name: line.split()[0] for name, line in rows(printed, "jobs").items()}
-    assert states == {"corpus": "ok", "corpus recipe=espeak": "missing", "train": "ok", "say": "ok", "demo": "missing"}
+    assert {name for name, state in states.items() if state == "missing"} == {"corpus recipe=espeak", "demo"}
+    assert set(states.values()) == {"ok", "missing"}
     assert f"add it: {doctor.install_command('espeak')}" in printed
 
 
