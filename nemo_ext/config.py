@@ -176,7 +176,10 @@ def _config_class(cfg: DictConfig, root: str) -> type | None:
     if not isinstance(target, str) or not target.startswith("nemo_ext."):
         return None
     module, _, name = target.rpartition(".")
-    found: type | None = getattr(jobs.load(f"{module}:{name}"), "config_class", None)
+    try:
+        found: type | None = getattr(jobs.load(f"{module}:{name}"), "config_class", None)
+    except (ImportError, AttributeError):  # there is no such class: who wants to build it says so
+        return None
     return found
 
 

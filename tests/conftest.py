@@ -66,4 +66,6 @@ def _trained(name: str, steps: int, corpus: Path, tmp_path_factory: pytest.TempP
 
     out = tmp_path_factory.mktemp("runs") / name
     options = [f"model={name}", "size=tiny", f"corpus={corpus}", f"out={out}", f"trainer.max_steps={steps}", *more]
-    return train(compose("train", [*options, f"trainer.val_every={steps}", "trainer.log_every=5"]))
+    return train(
+        compose("train", [*options, f"trainer.val_every={steps}", "trainer.log_every=5", "trainer.measure_seconds=0"])
+    )

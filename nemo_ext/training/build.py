@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule
 from omegaconf import OmegaConf
 
 from nemo_ext.config import conform
@@ -27,7 +26,7 @@ from nemo_ext.training.preflight import check_disk
 class Built:
     """Everything that a fit takes."""
 
-    model: LightningModule
+    model: Any  # the LightningModule
     train: Any  # loader of Batch or SegmentBatch
     val: Any
     settings: dict[str, Any]  # what the weights depend on, by dotted name
@@ -41,7 +40,7 @@ def build(config: TrainConfig) -> Built:
             it is unknown, or the disk has no room for the features.
     """
     cls = _model_class(config.model)
-    settings: dict[str, Any] = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
+    settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
     corpus = _corpus(config)
     features = _features(config, corpus)
     identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}

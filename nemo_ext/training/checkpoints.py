@@ -42,7 +42,7 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     Raises:
         NemoExtError: there are checkpoints, and every one of them is damaged.
     """
-    notes = []
+    notes: list[str] = []
     for path in sorted(folder.glob("step=*.ckpt"), key=step_of, reverse=True):
         damage = _damage(path)
         if damage is None:
@@ -74,7 +74,7 @@ def _damage(path: Path) -> str | None:
     return f"{broken} in it" if broken else None
 
 
-class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
+class WholeFiles(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it: a full disk or a power cut leaves the one before it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
@@ -119,7 +119,7 @@ def _disk_error(error: BaseException | None) -> OSError | None:
     return None
 
 
-class Checkpoints(Callback):  # type: ignore[misc]
+class Checkpoints(Callback):
     """Writes ``step=N.ckpt`` every ``every`` steps, at the end, and when somebody asks the run to stop."""
 
     def __init__(self, folder: Path, every: int, keep: int, order: Any) -> None:
@@ -202,7 +202,7 @@ class Checkpoints(Callback):  # type: ignore[misc]
     # ---------------------------------------------------------------- resuming
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        """Go on with the batch after the last one; the schedule keeps its place and takes its shape from the options."""
+        """Go on with the next batch; the schedule keeps its place and takes its shape from the options."""
         self._random = checkpoint["random"]
         self._saved_step = checkpoint["global_step"]
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
@@ -211,7 +211,7 @@ class Checkpoints(Callback):  # type: ignore[misc]
             {k: schedule[k] for k in _PLACE if k in schedule} for schedule in checkpoint["lr_schedulers"]
         ]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Random numbers go on where they stood; setting up has drawn some."""
         if self._random:
             if not trainer.lr_scheduler_configs:  # a schedule sets the rate by itself

@@ -109,7 +109,7 @@ def send(loggers: list[Any], preview: Preview, spec: MelSpec, step: int) -> None
         elif isinstance(logger, WandbLogger):
             import wandb
 
-            shown = {name: wandb.Image(_pixels(figure)) for name, figure in drawn.items()}
+            shown: dict[str, Any] = {name: wandb.Image(_pixels(figure)) for name, figure in drawn.items()}
             shown |= {f"audio/{name}": wandb.Audio(audio, spec.sample_rate) for name, audio in heard.items()}
             logger.experiment.log({**shown, "trainer/global_step": step})
 

@@ -58,6 +58,7 @@ def agree(out: Path, kept: Plan, settings: dict[str, Any]) -> str:
         NemoExtError: names the settings that differ and must not.
     """
     names = [k for k in {**kept.settings, **settings} if kept.settings.get(k) != settings.get(k)]
+    names.sort(key=lambda k: k != "model._target_")
     told = {k: f"{k}={_short(kept.settings.get(k))} there, {_short(settings.get(k))} now" for k in names}
     fixed = [text for k, text in told.items() if not k.startswith(_MAY_CHANGE)]
     if fixed:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
@@ -63,7 +63,7 @@ class Measured:
     memory: int  # bytes, the most held at once
 
 
-class _Stopwatch(Callback):  # type: ignore[misc]
+class _Stopwatch(Callback):
     """Seconds of each step, loading included; ends the run after ``budget`` seconds of measuring."""
 
     def __init__(self, budget: float) -> None:
@@ -96,7 +96,7 @@ class _Stopwatch(Callback):  # type: ignore[misc]
 
 
 def measure(
-    model: LightningModule, loaders: tuple[Any, Any], new_trainer: Callable[..., Trainer], budget: float, max_steps: int
+    model: Any, loaders: tuple[Any, Any], new_trainer: Callable[..., Trainer], budget: float, max_steps: int
 ) -> Measured:
     """Train twins of ``model`` for ``budget`` seconds on its own batches; ``model`` itself is left as it was.
 
@@ -127,25 +127,22 @@ def measure(
     return Measured(speed, _peak())
 
 
-def late_from(model: LightningModule) -> int | None:
+def late_from(model: Any) -> int | None:
     """Step at which discriminators set in; None for a model that has none."""
     settings = getattr(model, "settings", None)
     found: int | None = getattr(settings, "adversarial_from_step", None)
     return found
 
 
-def _twin(model: LightningModule, adversarial_from_step: int | None) -> LightningModule:
+def _twin(model: Any, adversarial_from_step: int | None) -> Any:
     """Another model of the same configuration: NeMo's cannot be copied."""
     cfg = copy.deepcopy(model.cfg)
     if late_from(model) is not None:
         cfg.adversarial_from_step = adversarial_from_step
-    twin: LightningModule = type(model)(cfg)
-    return twin
+    return type(model)(cfg)
 
 
-def _run(
-    twin: LightningModule, loaders: tuple[Any, Any], new_trainer: Callable[..., Trainer], budget: float
-) -> _Stopwatch:
+def _run(twin: Any, loaders: tuple[Any, Any], new_trainer: Callable[..., Trainer], budget: float) -> _Stopwatch:
     stopwatch = _Stopwatch(budget)
     trainer = new_trainer(
         max_steps=_WARM_UP + _ENOUGH,
@@ -208,7 +205,7 @@ def check_disk(out: Path, needed: int, what: str, remedy: str) -> int:
     return free
 
 
-def disk_needed(model: LightningModule, out: Path, keep: int) -> int:
+def disk_needed(model: Any, out: Path, keep: int) -> int:
     """Bytes that the training of ``model`` will still write below ``out``: checkpoints, logs, ``model.nemo``.
 
     A checkpoint holds weights, buffers, and Adam's two moments of each weight; one more than is kept is there while
@@ -222,13 +219,13 @@ def disk_needed(model: LightningModule, out: Path, keep: int) -> int:
     return int(max((keep + 1) * checkpoint - written, checkpoint) + 2 * inference + _LOGS)
 
 
-def parameters(model: LightningModule) -> int:
+def parameters(model: Any) -> int:
     """Parameters that are trained, those of discriminators included, which are made only when a fit begins."""
-    count = sum(p.numel() for p in model.parameters())
+    count = sum(int(p.numel()) for p in model.parameters())
     if late_from(model) is None or getattr(model, "discriminators", None) is not None:
         return count
     with torch.device("meta"):
-        return count + sum(p.numel() for p in model.build_discriminators().parameters())
+        return count + sum(int(p.numel()) for p in model.build_discriminators().parameters())
 
 
 def cores() -> int:

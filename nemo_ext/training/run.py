@@ -6,6 +6,7 @@ import os
 import platform
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from lightning.pytorch import Trainer, seed_everything  # isort: skip
 
 from nemo_ext.config import as_yaml
 from nemo_ext.corpus.manifest import write_text
+from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, plan, preflight
 from nemo_ext.training.build import Built, build
@@ -63,9 +65,10 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     if resumed:
         _say(f"resuming from step {done} of {planned.max_steps} ({resumed})")
     write_text(out / "config.yaml", as_yaml(config))
+    began = time.monotonic()
     _fit(config, out, built, planned, resumed)
     _nemo.save(built.model, path)
-    _say(f"{path}: trained for {planned.max_steps} steps")
+    _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path
 
 
@@ -221,8 +224,7 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
         raise SystemExit(128 + stop.number) from None
     finally:
         saver.unlisten()
-        for logger in trainer.loggers:
-            logger.finalize("success")
+        _close(trainer)
 
 
 def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> dict[str, Any]:
@@ -250,6 +252,15 @@ def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> d
     }
 
 
+def _close(trainer: Trainer) -> None:
+    """Write what loggers still hold. Lightning leaves a Weights & Biases run open until the process ends."""
+    for logger in trainer.loggers:
+        logger.finalize("success")
+        finish = getattr(getattr(logger, "experiment", None), "finish", None)
+        if finish is not None:
+            finish()
+
+
 @contextmanager
 def _without_third_party_warnings() -> Iterator[None]:
     """Lightning, NeMo and torch warn about their own affairs on every start."""
@@ -257,6 +268,10 @@ def _without_third_party_warnings() -> Iterator[None]:
         for module in ("lightning", "nemo", "torch"):
             warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
         yield
+
+
+def _since(began: float) -> str:
+    return clock(time.monotonic() - began)
 
 
 def _say(line: str) -> None:

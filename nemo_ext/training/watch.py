@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections import deque
@@ -31,7 +32,7 @@ def _frames(batch: Any) -> int:
     return int(lens.sum()) if lens is not None else batch.mel.shape[0] * batch.mel.shape[2]
 
 
-class NanGuard(Callback):  # type: ignore[misc]
+class NanGuard(Callback):
     """Ends the training at the first loss that is no number, and names the batch."""
 
     def on_train_batch_end(
@@ -46,7 +47,7 @@ class NanGuard(Callback):  # type: ignore[misc]
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is None or bool(torch.isfinite(torch.as_tensor(loss)).all()):
             return
-        bad = [k.removeprefix("train/") for k, v in _losses(trainer, "train/").items() if v != v or abs(v) == float("inf")]
+        bad = [k.removeprefix("train/") for k, v in _losses(trainer, "train/").items() if not math.isfinite(v)]
         broken = _broken(batch)
         who = _listed(broken or batch.ids)
         why = f"{who} hold values that are no numbers" if broken else f"utterances {who}"
@@ -71,8 +72,8 @@ def _listed(ids: list[str]) -> str:
     return ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
 
 
-class Watch(Callback):  # type: ignore[misc]
-    """Progress with losses, speed and time left; ``metrics.jsonl``, ``curves.png``; pictures and audio for the logger."""
+class Watch(Callback):
+    """Progress with losses, speed, time left; ``metrics.jsonl``, ``curves.png``; pictures and audio for the logger."""
 
     def __init__(self, out: Path, log_every: int) -> None:
         self.out, self.log_every = out, log_every
@@ -146,7 +147,7 @@ class Watch(Callback):  # type: ignore[misc]
         if batch_idx == 0:
             self._preview_batch = batch
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Validation losses, curves, and what the model shows of itself."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return

@@ -45,7 +45,7 @@ def stopped_at(step: int, number: int):
 @pytest.mark.parametrize(("model", "stops"), [("fastpitch", (4, 5)), ("vocos", (6,))])
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(toy, tmp_path, model, stops, capfd):
     """The same losses, step by step, in the middle of an epoch and at its end: data, dropout, optimizer, schedule."""
-    more = ("trainer.max_steps=11", "trainer.val_every=3")
+    more = ("trainer.max_steps=11", "trainer.val_every=5")
     toy(tmp_path / "whole", *more, model=model)
     for stop in stops:
         out = tmp_path / f"stopped at {stop}"
@@ -106,11 +106,12 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(toy, finished, capfd):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))  # Python ignores SIGXFSZ: the write fails
     try:
-        with pytest.raises(NemoExtError, match=r"step=12\.ckpt could not be written \(File too large\): make room") as e:
+        with pytest.raises(NemoExtError, match=r"step=12\.ckpt could not be written \(File too large\)") as raised:
             toy(finished, "trainer.max_steps=12")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "\n" not in str(e.value)
+    assert "make room" in str(raised.value)
+    assert "\n" not in str(raised.value)
     assert {p.name: p.read_bytes() for p in (finished / "checkpoints").iterdir()} == before
     toy(finished, "trainer.max_steps=12")
     assert "resuming from step 8 of 12" in capfd.readouterr().err
@@ -157,7 +158,7 @@ def test_a_flipped_bit_is_damage(finished):
 def test_nothing_but_damage_is_refused(toy, finished):
     for path in (finished / "checkpoints").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(NemoExtError, match="every checkpoint in .* is damaged: delete them to start again"):
+    with pytest.raises(NemoExtError, match=r"every checkpoint in .* is damaged: delete them to start again"):
         toy(finished, "trainer.max_steps=10")
 
 
