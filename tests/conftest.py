@@ -50,7 +50,7 @@ def speech(corpora: Path | None, request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_acoustic(espeak_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A FastPitch that has seen a few dozen batches: ``model.nemo`` in its run folder. Its speech is only half learned."""
+    """A FastPitch after a few dozen batches: ``model.nemo`` in its run folder. Its speech is only half learned."""
     return _trained("fastpitch", 60, espeak_corpus, tmp_path_factory, "frames_per_batch=2500")
 
 

@@ -62,7 +62,7 @@ def monotonic_path(log_attention: Tensor, token_lens: Tensor, mel_lens: Tensor) 
     return torch.from_numpy(path).to(log_attention.device), torch.from_numpy(durations).to(log_attention.device)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _search(scores: np.ndarray, token_lens: np.ndarray, mel_lens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     batch, max_frames, max_tokens = scores.shape
     path = np.zeros((batch, max_frames), np.int64)

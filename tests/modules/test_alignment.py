@@ -38,7 +38,9 @@ def test_path_is_the_best_of_all_by_exhaustion():
     _, durations = monotonic_path(scores, torch.tensor([4]), torch.tensor([9]))
     best = max(
         (d for d in itertools.product(range(1, 7), repeat=4) if sum(d) == 9),
-        key=lambda d: float(scores[0, torch.arange(9), torch.repeat_interleave(torch.arange(4), torch.tensor(d))].sum()),
+        key=lambda d: float(
+            scores[0, torch.arange(9), torch.repeat_interleave(torch.arange(4), torch.tensor(d))].sum()
+        ),
     )
     assert durations[0].tolist() == list(best)
 

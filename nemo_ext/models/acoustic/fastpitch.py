@@ -191,8 +191,8 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
     config_class = FastPitchConfig
 
     def __init__(self, cfg: DictConfig, trainer: Any = None) -> None:
-        cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg)
-        cfg = nemo_config(cfg) if "width" in cfg else cfg
+        own: Any = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg)
+        cfg = nemo_config(own) if "width" in own else own
         ours = "voices" in cfg
         if ours:  # stock's constructor reads the name of a dataset class; our batches come from data.loaders
             cfg.train_ds = {"dataset": {"_target_": _STOCK_DATASET}, "defer_setup": True}
@@ -210,13 +210,15 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             self.voices = _stock_voices(cfg)
             self.mel_spec = stock_mel_spec(cfg.preprocessor)
             self.frontend = self.frontend or StockFrontend(self)
-        self.losses = FastPitchLosses(**(OmegaConf.to_container(cfg.losses) if "losses" in cfg else {}))
+        weights: Any = OmegaConf.to_container(cfg.losses) if "losses" in cfg else {}
+        self.losses = FastPitchLosses(**weights)
 
     def _setup_tokenizer(self, cfg: DictConfig) -> None:
         if "text" not in cfg:
             super()._setup_tokenizer(cfg)
             return
-        self.frontend = TextFrontend(TextConfig(**OmegaConf.to_container(cfg.text)))
+        text: Any = OmegaConf.to_container(cfg.text)
+        self.frontend = TextFrontend(TextConfig(**text))
         table = self.frontend.table
         self.vocab = SimpleNamespace(tokens=table.symbols, pad=table.pad)
 

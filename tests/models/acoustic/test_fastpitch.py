@@ -27,7 +27,9 @@ def make(voices=VOICES, **changes):
     """A toy FastPitch from the shipped YAML."""
     torch.manual_seed(0)
     cfg = OmegaConf.merge(
-        OmegaConf.load(conf_dir() / "model/fastpitch.yaml"), OmegaConf.load(conf_dir() / "model/size/fastpitch_tiny.yaml"), TINY
+        OmegaConf.load(conf_dir() / "model/fastpitch.yaml"),
+        OmegaConf.load(conf_dir() / "model/size/fastpitch_tiny.yaml"),
+        TINY,
     )
     cfg.mel = dataclasses.asdict(MelSpec())
     cfg.text = dataclasses.asdict(TextFrontend(TextConfig(alphabet="chars", g2p="graphemes", normalize=False)).config)
@@ -43,9 +45,9 @@ def make_batch(model, seed=0):
     size = len(model.vocab.tokens)
     return Batch(
         ids=["a", "b", "c"],
-        tokens=torch.randint(0, size - 1, (3, 12), generator=generator).add(1).where(
-            torch.randint(0, size - 1, (3, 12), generator=generator).add(1) != model.vocab.pad, torch.tensor(0)
-        )
+        tokens=torch.randint(0, size - 1, (3, 12), generator=generator)
+        .add(1)
+        .where(torch.randint(0, size - 1, (3, 12), generator=generator).add(1) != model.vocab.pad, torch.tensor(0))
         * inside
         + model.vocab.pad * ~inside,
         token_lens=token_lens,
@@ -296,7 +298,10 @@ def test_a_checkpoint_that_names_foreign_code_is_refused_before_anything_is_buil
     for changed, named in (
         (config.replace("nemo.collections.tts.modules.aligner.AlignmentEncoder", "os.system"), "os.system"),
         (config.replace("nemo_ext.models.acoustic.fastpitch.FastPitch", "subprocess.Popen"), "subprocess.Popen"),
-        (config.replace("nemo_ext.models.acoustic.fastpitch.FastPitch", "nemo_ext.text.frontend.TextFrontend"), "Front"),
+        (
+            config.replace("nemo_ext.models.acoustic.fastpitch.FastPitch", "nemo_ext.text.frontend.TextFrontend"),
+            "Front",
+        ),
     ):
         assert changed != config
         (folder / "model_config.yaml").write_text(changed)
