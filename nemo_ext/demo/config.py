@@ -20,4 +20,3 @@ class DemoConfig:
     frames_per_batch: int = option(3000, "budget of a FastPitch batch", "mel frames")
     vocoder_steps: int = option(2000, "training steps of the Vocos")
     trainer: str = option("cpu", "cpu or gpu")
-    benchmark: str = option("", "write the figures to this Markdown file, too", path=True)

@@ -131,11 +131,12 @@ def _one(pipeline: Pipeline, key: str, text: str, voice: str) -> tuple[Spoken, d
     own, _ = reading(text, voice, sample_rate=rate)
     made = {"speech": speech, "copy": pipeline.copy(own), "reading": own}
     spoken = Spoken(key, text, voice, {kind: len(made[kind]) / rate for kind in KINDS}, taken)
-    for kind, name in (("speech", "mcd"), ("copy", "mcd_copy")):
-        try:
-            setattr(spoken, name, mcd.mcd(own, made[kind]))
-        except NemoExtError as error:
-            spoken.failed.append(f"MCD of {kind}: {error}")
+    try:
+        reference = mcd.mel_cepstrum(own)
+        spoken.mcd_copy = mcd.cepstral_distortion(reference, mcd.mel_cepstrum(made["copy"]))
+        spoken.mcd = mcd.cepstral_distortion(reference, mcd.mel_cepstrum(speech))
+    except NemoExtError as error:
+        spoken.failed.append(f"MCD: {error}")
     return spoken, made
 
 

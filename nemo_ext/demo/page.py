@@ -44,7 +44,8 @@ class Figure:
     value: str
     bound: str = ""  # "" for a figure that is only stated
     met: bool | None = None
-    detail: str = ""
+    detail: str = ""  # of what it was measured
+    how: str = ""  # the measure's definition
 
 
 @dataclass

@@ -36,7 +36,8 @@ def alignment_svg(
 ) -> str:
     """Soft attention ``(T_mel, T_text)`` with the hard ``path (T_mel,)`` over it and the known starts as ticks."""
     frames, tokens = attention.shape
-    cell, row, left, bottom = 4.0, 11.0, 26.0, 34.0
+    cell, left, bottom = 4.0, 34.0, 34.0
+    row = min(max(0.45 * frames * cell / tokens, 7.0), 13.0)
     width, height = left + frames * cell + 8, tokens * row + bottom
     image = np.zeros((tokens, frames, 4), np.uint8)
     image[..., :3] = (124, 92, 255)
@@ -58,8 +59,8 @@ def alignment_svg(
         points += [f"{left + frame * cell:.1f},{y:.1f}", f"{left + (frame + 1) * cell:.1f},{y:.1f}"]
     parts.append(f'<polyline class="path" points="{" ".join(points)}"/>')
     for token, symbol in enumerate(symbols):
-        y = (tokens - 1 - token + 0.5) * row + 4
-        parts.append(f'<text class="small" x="{left - 6}" y="{y:.1f}" text-anchor="end">{escape(symbol)}</text>')
+        y, x = (tokens - 1 - token + 0.5) * row + 3.5, left - 6 - 12 * (token % 2)  # two columns: rows are low
+        parts.append(f'<text class="small" x="{x:.0f}" y="{y:.1f}" text-anchor="end">{escape(symbol)}</text>')
     seconds = spec.seconds(frames)
     for second in np.arange(0, seconds, 0.5):
         x = left + second * spec.sample_rate / spec.hop_length * cell
@@ -68,13 +69,16 @@ def alignment_svg(
 
 
 def chart_svg(series: Sequence[Series], unit: str, logarithmic: bool = False) -> str:
-    """Curves over training steps. At most 300 points are drawn of each."""
+    """Curves over training steps. At most 300 points are drawn of each; a logarithmic scale leaves out what is 0."""
     width, height, left, bottom, top = 520.0, 230.0, 46.0, 26.0, 10.0
-    drawn = [(name, [p for p in _thinned(points) if math.isfinite(p[1])]) for name, points in series]
+    shown = [
+        (name, [p for p in points if math.isfinite(p[1]) and (p[1] > 0 or not logarithmic)]) for name, points in series
+    ]
+    drawn = [(name, _thinned(points)) for name, points in shown]
     drawn = [(name, points) for name, points in drawn if points]
     if not drawn:
         return '<p class="dim">nothing was recorded</p>'
-    scale = (lambda v: math.log10(max(v, 1e-6))) if logarithmic else (lambda v: v)
+    scale = math.log10 if logarithmic else float
     values = [scale(y) for _, points in drawn for _, y in points]
     low, high = (min(values), max(values)) if logarithmic else (min(0.0, *values), max(values))
     high = high if high > low else low + 1.0
@@ -87,18 +91,18 @@ def chart_svg(series: Sequence[Series], unit: str, logarithmic: bool = False) ->
     for i in range(5):
         value = low + (high - low) * i / 4
         y = top + (high - value) / (high - low) * (height - top - bottom)
-        shown = 10**value if logarithmic else value
+        number = 10**value if logarithmic else value
         parts.append(f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="small dim" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{shown:.3g}</text>')
+        parts.append(f'<text class="small dim" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{number:.2g}</text>')
     for i in range(5):
         x = left + (width - left - 8) * i / 4
         anchor = "end" if i == 4 else "middle" if i else "start"
         label = f"{steps * i / 4:.0f}" + (" steps" if i == 4 else "")
         parts.append(f'<text class="small dim" x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{label}</text>')
-    for number, (_, points) in enumerate(drawn):
+    for colour, (_, points) in enumerate(drawn):
         line = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
-        parts.append(f'<polyline class="curve c{number % 4}" points="{line}"/>')
-    keys = "".join(f'<span class="key c{n % 4}">{escape(name)}</span>' for n, (name, _) in enumerate(drawn))
+        parts.append(f'<polyline class="curve c{colour % 6}" points="{line}"/>')
+    keys = "".join(f'<span class="key c{n % 6}">{escape(name)}</span>' for n, (name, _) in enumerate(drawn))
     return "".join(parts) + f'</svg><p class="keys">{keys}</p>'
 
 

@@ -31,21 +31,24 @@ def figures(results: Results) -> list[Figure]:
             f"{heard} of {total}",
             f"at least {IDENTIFIED:.0%}",
             heard >= IDENTIFIED * total > 0,
-            f"among {_per_voice(results)} readings in the same voice; {METHOD}",
+            f"each looked up among espeak-ng's readings of all {_per_voice(results)} in that voice",
+            METHOD,
         ),
         Figure(
             "distortion, speech over copy synthesis",
             f"{ratio:.2f} ×",
             f"at most {MCD_RATIO:g} ×",
             ratio <= MCD_RATIO,
-            f"{speech:.2f} dB against {copied:.2f} dB; {VARIANT}",
+            f"{speech:.2f} dB against {copied:.2f} dB, both to the reading; MCD-DTW, pymcd's variant",
+            VARIANT,
         ),
         Figure(
             "median boundary error",
             f"{aligned.median_ms:.1f} ms",
             f"at most {BOUNDARY_MS:g} ms",
             aligned.median_ms <= BOUNDARY_MS,
-            f"{aligned.boundaries:,} phoneme starts of {aligned.utterances} utterances against espeak-ng's own events",
+            f"of {aligned.boundaries:,} learned phoneme starts against those that espeak-ng itself reports",
+            f"{aligned.utterances} utterances of the corpus, training and validation",
         ),
         Figure(
             "phonemes that could be matched",
@@ -96,11 +99,11 @@ def page(
     )
 
 
-def markdown(results: Results, phases: list[Phase], facts: list[tuple[str, str]], command: str) -> str:
-    """The figures as a benchmark page."""
+def markdown(results: Results, phases: list[Phase]) -> list[str]:
+    """The figures as paragraphs of a benchmark page."""
     rows = [
         f"| {f.name} | {f.value} | {f.bound or '–'} | {'' if f.met is None else 'met' if f.met else '**missed**'} "
-        f"| {f.detail} |"
+        f"| {f.detail}{'; ' if f.detail and f.how else ''}{f.how} |"
         for f in figures(results)
     ]
     spent = [f"| {p.name} | {p.seconds:.1f} | {p.what} |" for p in phases]
@@ -109,29 +112,19 @@ def markdown(results: Results, phases: list[Phase], facts: list[tuple[str, str]]
         for s in results.sentences
         if s.heard and s.heard != s.text
     ]
-    return "\n".join(
-        [
-            "# The demo, measured",
-            "",
-            f"Written by `{command}`; do not edit. Measures: [docs/evaluation.md](../docs/evaluation.md).",
-            "",
-            *[f"- {name}: {value}" for name, value in facts],
-            "",
-            "| Figure | Measured | Wanted | | How |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            "| Phase | Seconds | What |",
-            "|---|---|---|",
-            *spent,
-            f"| in all | {sum(p.seconds for p in phases):.1f} | |",
-            "",
-            "## Sentences not heard as themselves",
-            "",
-            *(confused or ["None."]),
-            "",
-        ]
-    )
+    return [
+        "\n".join(["| figure | measured | wanted | | how |", "| --- | --- | --- | --- | --- |", *rows]),
+        "Sentences that were not heard as themselves:",
+        "\n".join(confused) if confused else "- none",
+        "\n".join(
+            [
+                "| phase | seconds | what |",
+                "| --- | --- | --- |",
+                *spent,
+                f"| in all | {sum(p.seconds for p in phases):.1f} | |",
+            ]
+        ),
+    ]
 
 
 def machine() -> str:

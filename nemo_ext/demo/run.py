@@ -49,7 +49,7 @@ def demo(cfg: DemoConfig) -> Path:
 
 def settings(cfg: DemoConfig) -> dict[str, Any]:
     """What the demo's products depend on."""
-    return {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "shown", "benchmark")}
+    return {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "shown")}
 
 
 def _corpus(cfg: DemoConfig, state: State, out: Path) -> None:
@@ -140,7 +140,6 @@ def _speak(cfg: DemoConfig, state: State, out: Path) -> None:
 
 
 def _page(cfg: DemoConfig, state: State, out: Path, trainings: list[Training]) -> Path:
-    from nemo_ext.corpus.manifest import write_text
     from nemo_ext.demo import report
     from nemo_ext.demo.measure import Results
     from nemo_ext.demo.page import write_page
@@ -149,20 +148,17 @@ def _page(cfg: DemoConfig, state: State, out: Path, trainings: list[Training]) -
         results = Results.load(out / "results.json")
         models = f"acoustic={out}/acoustic/model.nemo vocoder={out}/vocoder/model.nemo"
         command = f'nemo-ext say {models} text="Hello." out=hello.wav'
-        phases = _phases(state)
-        facts = _facts(state, trainings)
-        page = report.page(results, _charts(trainings), phases, facts, command, cfg.shown)
+        charts, facts = _charts(trainings), _facts(state, trainings)
+        page = report.page(results, charts, phases(state), facts, command, cfg.shown)
         path = write_page(page, out / "index.html")
     for figure in page.figures:
         if figure.met is not None:
             print(f"{'met   ' if figure.met else 'MISSED'}  {figure.name}: {figure.value} ({figure.bound})")
-    if cfg.benchmark:
-        made_by = f"nemo-ext demo benchmark={cfg.benchmark}"
-        write_text(Path(cfg.benchmark), report.markdown(results, phases, facts, made_by))
     return path
 
 
-def _phases(state: State) -> list[Phase]:
+def phases(state: State) -> list[Phase]:
+    """What each phase did, and what it took."""
     from nemo_ext.demo.page import Phase
 
     return [Phase(ABOUT[name], state.seconds(name), state.what(name)) for name in PLANNED]
@@ -175,10 +171,18 @@ def _charts(trainings: list[Training]) -> list[Chart]:
     charts = []
     for training in trainings:
         curves = training.curves()
-        mel = [(name, curves[name]) for name in ("train/mel", "val/mel") if name in curves]
-        others = [(n, c) for n, c in curves.items() if n.startswith("train/") and n not in ("train/mel", "train/loss")]
-        charts.append(Chart(f"{training.name}: mel", pictures.chart_svg(mel, "mel loss", True)))
-        charts.append(Chart(f"{training.name}: other losses", pictures.chart_svg(others, "loss", True)))
+        # FastPitch learns by the squared error and is validated by the absolute one; a vocoder takes the latter twice
+        error = "squared" if "train/duration" in curves else "absolute"
+        named = {f"training, {error} error": "train/mel", "validation, absolute error": "val/mel"}
+        mel = [(shown, curves[name]) for shown, name in named.items() if name in curves]
+        left_out = ("train/mel", "train/loss", "train/lr")
+        others = [
+            (name.removeprefix("train/"), curve)
+            for name, curve in curves.items()
+            if name.startswith("train/") and name not in left_out
+        ]
+        charts.append(Chart(f"{training.name}: the mel", pictures.chart_svg(mel, "error of the log-mel", True)))
+        charts.append(Chart(f"{training.name}: what else it learned", pictures.chart_svg(others, "loss", True)))
     return charts
 
 
