@@ -155,6 +155,8 @@ class VocosGenerator(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         self.harmonics = Harmonics(mel_spec) if harmonic else None
+        if harmonic:  # the voiced part begins in the harmonics, which know the pitch, and not in a pulse a frame
+            nn.init.constant_(self.head.bias[:bins], -1.0)
         self.envelope = nn.Linear(mel_spec.n_mels, bins)
         weight, bias = mel_to_magnitude(mel_spec)
         with torch.no_grad():
