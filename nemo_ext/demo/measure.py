@@ -153,7 +153,7 @@ def _otherwise(pipeline: Pipeline, text: str, voice: str, out: Path) -> list[Spo
             label = f"pace {value:g}, measured {len(plain) / len(speech.audio):.2f}"
         else:
             moved = _semitones(plain, speech.audio, pipeline.mel_spec)
-            label = f"pitch {value:+g} semitones, measured {moved:+.1f}"
+            label = f"pitch {value:+g}, measured {moved:+.1f}"
         said.append(Spoken(key, label, voice, {"speech": len(speech.audio) / speech.sample_rate}))
     return said
 

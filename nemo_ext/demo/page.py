@@ -64,6 +64,7 @@ class Phase:
     name: str
     seconds: float
     what: str = ""
+    processor_seconds: float = 0.0
 
 
 @dataclass

@@ -106,7 +106,8 @@ def markdown(results: Results, phases: list[Phase]) -> list[str]:
         f"| {f.detail}{'; ' if f.detail and f.how else ''}{f.how} |"
         for f in figures(results)
     ]
-    spent = [f"| {p.name} | {p.seconds:.1f} | {p.what} |" for p in phases]
+    spent = [f"| {p.name} | {p.seconds:.1f} | {p.processor_seconds:.1f} | {p.what} |" for p in phases]
+    in_all = f"{sum(p.seconds for p in phases):.1f} | {sum(p.processor_seconds for p in phases):.1f}"
     confused = [
         f"- “{s.text}” in the voice {s.voice} was taken for “{s.heard}”"
         for s in results.sentences
@@ -118,10 +119,10 @@ def markdown(results: Results, phases: list[Phase]) -> list[str]:
         "\n".join(confused) if confused else "- none",
         "\n".join(
             [
-                "| phase | seconds | what |",
-                "| --- | --- | --- |",
+                "| phase | seconds | processor seconds | what |",
+                "| --- | --- | --- | --- |",
                 *spent,
-                f"| in all | {sum(p.seconds for p in phases):.1f} | |",
+                f"| in all | {in_all} | |",
             ]
         ),
     ]

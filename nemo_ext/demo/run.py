@@ -105,12 +105,15 @@ def _speak(cfg: DemoConfig, state: State, out: Path) -> None:
     marker = out / "results.of"  # the models whose results these are
     if kept.is_file() and marker.is_file() and marker.read_text() == key and state.done("alignment"):
         return
+    import torch
+
     from nemo_ext.corpus.manifest import load_corpus
     from nemo_ext.corpus.sentences import unseen_sentences
     from nemo_ext.demo import measure
     from nemo_ext.synthesis.pipeline import load
 
     marker.unlink(missing_ok=True)
+    torch.set_num_threads(1)  # models this small gain nothing from more
     sentences = unseen_sentences(cfg.unseen)
     with state.phase("speech", ABOUT["speech"]) as noted:
         pipeline = load(acoustic, vocoder)
@@ -161,7 +164,9 @@ def phases(state: State) -> list[Phase]:
     """What each phase did, and what it took."""
     from nemo_ext.demo.page import Phase
 
-    return [Phase(ABOUT[name], state.seconds(name), state.what(name)) for name in PLANNED]
+    return [
+        Phase(ABOUT[name], state.seconds(name), state.what(name), state.processor_seconds(name)) for name in PLANNED
+    ]
 
 
 def _charts(trainings: list[Training]) -> list[Chart]:

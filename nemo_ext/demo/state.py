@@ -52,6 +52,10 @@ class State:
         """What ``phase`` took, all runs together."""
         return float(self._kept["phases"].get(phase, {}).get("seconds", 0.0))
 
+    def processor_seconds(self, phase: str) -> float:
+        """Processor time of ``phase``, its child processes included: what it took however busy the machine was."""
+        return float(self._kept["phases"].get(phase, {}).get("processor_seconds", 0.0))
+
     def what(self, phase: str) -> str:
         """What ``phase`` noted of itself."""
         return str(self._kept["phases"].get(phase, {}).get("what", ""))
@@ -60,18 +64,21 @@ class State:
     def phase(self, name: str, about: str) -> Iterator[dict[str, str]]:
         """Announce a phase, and keep what it took. What it writes under ``what`` in the dict is shown on the page."""
         self._phase, self._phase_began = name, time.monotonic()
-        entry = self._kept["phases"].setdefault(name, {"seconds": 0.0, "done": False, "what": ""})
+        blank = {"seconds": 0.0, "processor_seconds": 0.0, "done": False, "what": ""}
+        entry = self._kept["phases"].setdefault(name, blank)
         number = list(self._planned).index(name) + 1
         self._print(f"[{number}/{len(self._planned)}] {about}; about {clock(self._left(0.0))} left in all", end=True)
         noted: dict[str, str] = {}
         # an interrupted phase goes on, a finished one that is done again starts its clock anew
-        before = 0.0 if entry["done"] else entry["seconds"]
+        before, worked = (0.0, 0.0) if entry["done"] else (entry["seconds"], entry["processor_seconds"])
+        worked -= _processor_seconds()
         entry["done"] = False
         try:
             yield noted
             entry["done"] = True
         finally:
             entry["seconds"] = before + time.monotonic() - self._phase_began
+            entry["processor_seconds"] = worked + _processor_seconds()
             entry["what"] = noted.get("what", entry["what"])
             self._save()
 
@@ -107,3 +114,9 @@ class State:
         beside = self._path.with_name(f".{self._path.name}.writing")
         beside.write_text(json.dumps(self._kept, ensure_ascii=False, indent=1), encoding="utf-8")
         os.replace(beside, self._path)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
