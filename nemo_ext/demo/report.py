@@ -115,6 +115,8 @@ def markdown(results: Results, phases: list[Phase]) -> list[str]:
     ]
     return [
         "\n".join(["| figure | measured | wanted | | how |", "| --- | --- | --- | --- | --- |", *rows]),
+        "One sentence told otherwise, asked for and measured in the audio:",
+        "\n".join(f"- {s.text}" for s in results.otherwise),
         "Sentences that were not heard as themselves:",
         "\n".join(confused) if confused else "- none",
         "\n".join(
