@@ -1,6 +1,6 @@
 """FastPitch on real speech and a CPU: how close it comes, how fast, how well it aligns.
 
-    python benchmarks/real_speech.py [--minutes 10]
+    python benchmarks/real_speech.py [--steps 400]
 
 LJSpeech (one voice), VCTK (four voices in one model) and Kerstin (German, all 600 utterances). Writes
 benchmarks/real_speech.md and the curves beside it. Needs NEMO_EXT_CORPORA.
@@ -31,10 +31,10 @@ from nemo_ext.modules.alignment import mask_from_lens
 from nemo_ext.training.pictures import read_metrics
 from nemo_ext.training.run import train
 
-SETS = {  # folder: (recipe, language, share of the minutes)
+SETS = {  # folder: (recipe, language, share of the steps)
     "ljspeech_mini": ("ljspeech", "en", 1.0),
-    "vctk_mini": ("vctk", "en", 0.3),
-    "kerstin_de": ("ljspeech", "de", 0.3),
+    "vctk_mini": ("vctk", "en", 0.4),
+    "kerstin_de": ("ljspeech", "de", 0.4),
 }
 
 
@@ -61,7 +61,7 @@ def measured(model_path: Path, corpus: Corpus, limit: int = 60) -> tuple[float, 
 def main() -> None:
     """Train on each set and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training on LJSpeech; the others get 0.3 of it")
+    parser.add_argument("--steps", type=int, default=400, help="of training on LJSpeech; the others get 0.4 of it")
     parser.add_argument("--size", default="small")
     chosen = parser.parse_args()
     if "NEMO_EXT_CORPORA" not in os.environ:
@@ -77,9 +77,9 @@ def main() -> None:
             )
             corpus = load_corpus(work / "corpus")
             started = time.monotonic()
-            minutes = chosen.minutes * share
             options = ["model=fastpitch", f"size={chosen.size}", f"corpus={work}/corpus", f"out={work}/run"]
-            path = train(compose("train", [*options, f"trainer.max_minutes={minutes:g}", "trainer.val_every=100"]))
+            options += [f"trainer.max_steps={round(share * chosen.steps)}", "trainer.val_every=80"]
+            path = train(compose("train", [*options, "frames_per_batch=4000"]))
             wall = (time.monotonic() - started) / 60
             error, focused = measured(path, corpus)
             steps, validation = read_metrics(work / "run" / "metrics.jsonl")["val/mel"]
@@ -102,7 +102,7 @@ def main() -> None:
     write(
         Path(__file__).with_suffix(".md"),
         "FastPitch on real speech",
-        f"python benchmarks/real_speech.py --minutes {chosen.minutes:g} --size {chosen.size}",
+        f"python benchmarks/real_speech.py --steps {chosen.steps} --size {chosen.size}",
         [
             "Mel L1: mean absolute error of the log-mel (natural log, 80 bands), with the durations that the model's "
             "own alignment finds and the true pitch and energy; over the training utterances (the first 60) and over "
