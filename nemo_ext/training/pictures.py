@@ -59,24 +59,24 @@ def draw_curves(metrics: Path, path: Path) -> None:
     os.replace(beside, path)
 
 
-def figures(preview: Preview) -> dict[str, Figure]:
-    """Each mel, alignment and curve of ``preview`` as a figure."""
+def images(preview: Preview) -> dict[str, np.ndarray]:
+    """Each mel, alignment and curve of ``preview`` as a picture ``(height, width, 3)`` uint8."""
     from matplotlib.figure import Figure
 
-    drawn: dict[str, Figure] = {}
+    drawn: dict[str, np.ndarray] = {}
     for kind, arrays, label in (("mel", preview.mels, "mel band"), ("alignment", preview.alignments, "token")):
         for name, array in arrays.items():
             figure = Figure(figsize=(8, 3), layout="constrained")
             axes = figure.add_subplot()
             axes.imshow(array, origin="lower", aspect="auto", interpolation="nearest")
             axes.set(xlabel="frame", ylabel=label, title=f"{kind}, {name}")
-            drawn[f"{kind}/{name}"] = figure
+            drawn[f"{kind}/{name}"] = _pixels(figure)
     for name, curve in preview.curves.items():
         figure = Figure(figsize=(8, 2.5), layout="constrained")
         axes = figure.add_subplot()
         axes.plot(np.where(curve > 0, curve, np.nan))
         axes.set(xlabel="frame", ylabel="Hz", title=name)
-        drawn[f"curve/{name}"] = figure
+        drawn[f"curve/{name}"] = _pixels(figure)
     return drawn
 
 
@@ -99,17 +99,17 @@ def send(loggers: list[Any], preview: Preview, spec: MelSpec, step: int) -> None
     """Show ``preview`` in every logger that can show pictures."""
     from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
-    drawn, heard = figures(preview), sounds(preview, spec)
+    drawn, heard = images(preview), sounds(preview, spec)
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            for name, figure in drawn.items():
-                logger.experiment.add_image(name, _pixels(figure), step, dataformats="HWC")
+            for name, image in drawn.items():
+                logger.experiment.add_image(name, image, step, dataformats="HWC")
             for name, audio in heard.items():
                 logger.experiment.add_audio(f"audio/{name}", np.clip(audio, -1, 1), step, spec.sample_rate)
         elif isinstance(logger, WandbLogger):
             import wandb
 
-            shown: dict[str, Any] = {name: wandb.Image(_pixels(figure)) for name, figure in drawn.items()}
+            shown: dict[str, Any] = {name: wandb.Image(image) for name, image in drawn.items()}
             shown |= {f"audio/{name}": wandb.Audio(audio, spec.sample_rate) for name, audio in heard.items()}
             logger.experiment.log({**shown, "trainer/global_step": step})
 

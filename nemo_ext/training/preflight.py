@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, Trainer
 
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
+from nemo_ext.training import pictures
 
 _WARM_UP = 2  # steps that are not counted: caches fill, memory is allocated
 _ENOUGH = 40  # steps
@@ -31,7 +32,7 @@ class Speed:
     """How fast a training is on this machine, measured on its own batches."""
 
     step: float  # seconds
-    validation: float  # seconds, all of its batches
+    validation: float  # seconds, all of its batches and pictures
     late_step: float = 0.0  # seconds of a step from late_from on, when discriminators take part
     late_from: int | None = None
 
@@ -70,6 +71,8 @@ class _Stopwatch(Callback):
         self.budget = budget
         self.at: list[float] = []
         self.validated: list[float] = []
+        self.pictures = 0.0
+        self._batch: Any = None
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.strategy.root_device.type == "cuda":
@@ -78,10 +81,21 @@ class _Stopwatch(Callback):
         if len(self.at) > _WARM_UP and self.at[-1] - self.at[_WARM_UP - 1] >= self.budget:
             trainer.should_stop = True
 
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, *_: Any) -> None:  # noqa: ARG002
+        self._batch = batch
+
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()
         self.validated.append(time.perf_counter())
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
+        for _ in range(2):  # the first time, matplotlib is imported
+            began = time.perf_counter()
+            preview = pl_module.preview(self._batch)
+            pictures.images(preview)
+            pictures.sounds(preview, pl_module.mel_spec)
+            self.pictures = time.perf_counter() - began
 
     @property
     def step(self) -> float:
@@ -120,7 +134,7 @@ def measure(
     assert shown is not None
     speed = Speed(
         step=shown.step,
-        validation=shown.validation_batch * len(loaders[1]),
+        validation=shown.validation_batch * len(loaders[1]) + shown.pictures,
         late_step=late_clock.step if late_clock else 0.0,
         late_from=sets_in if late else None,
     )

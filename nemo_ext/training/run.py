@@ -67,7 +67,8 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     write_text(out / "config.yaml", as_yaml(config))
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
-    _nemo.save(built.model, path)
+    if _first_process():
+        _nemo.save(built.model, path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path
 

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -121,6 +123,19 @@ def test_workers_give_the_same_batches(toy, tmp_path):
     toy(tmp_path / "one", "trainer.max_steps=3", "trainer.workers=1")
     none, one = (read_metrics(tmp_path / name / "metrics.jsonl")["train/loss"] for name in ("none", "one"))
     assert none == one
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_and_resume(options, tmp_path):
+    out = tmp_path / "run"
+    for steps, resumed in ((6, ""), (10, "resuming from step 6 of 10")):
+        line = [sys.executable, "-m", "nemo_ext", "train", *options(out, "trainer.devices=2")]
+        run = subprocess.run([*line, f"trainer.max_steps={steps}"], capture_output=True, text=True, timeout=300)
+        assert run.returncode == 0, run.stderr
+        assert resumed in run.stderr
+        assert run.stderr.count(f"trained for {steps} steps") == 1
+    assert read_metrics(out / "metrics.jsonl")["train/loss"][0] == list(range(1, 11))
+    assert _nemo.restore(out / "model.nemo").decode(torch.zeros(1, 80, 3)).shape == (1, 768)
 
 
 @pytest.mark.parametrize(

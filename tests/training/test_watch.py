@@ -75,10 +75,12 @@ def test_curves_are_a_picture(tmp_path):
     assert [p.name for p in tmp_path.glob(".*")] == []
 
 
-def test_a_preview_becomes_figures_and_sounds():
+def test_a_preview_becomes_pictures_and_sounds():
     mel = np.random.default_rng(0).normal(-5, 2, (80, 30)).astype(np.float32)
     preview = Preview({"predicted": mel}, {"soft": np.eye(5, 30, dtype=np.float32)}, {"pitch": np.r_[0.0, 200, 210]})
-    assert set(pictures.figures(preview)) == {"mel/predicted", "alignment/soft", "curve/pitch"}
+    drawn = pictures.images(preview)
+    assert set(drawn) == {"mel/predicted", "alignment/soft", "curve/pitch"}
+    assert all(image.shape[2] == 3 and image.dtype == np.uint8 and image.std() > 1 for image in drawn.values())
     heard = pictures.sounds(preview, MelSpec())
     assert [(name, len(audio)) for name, audio in heard.items()] == [("predicted, Griffin-Lim", 30 * 256)]
 
