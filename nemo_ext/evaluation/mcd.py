@@ -15,8 +15,6 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,20 +31,6 @@ ALPHA = 0.65
 FFT_SIZE = 512
 SQUARE_GUARD = 1e-8
 TO_DB = 10.0 / math.log(10.0) * math.sqrt(2.0)
-
-
-@dataclass
-class Distortions:
-    """MCD of many pairs. ``failed`` names what could not be measured and why; it is in no average."""
-
-    values: dict[str, float] = field(default_factory=dict)  # id -> dB
-    failed: dict[str, str] = field(default_factory=dict)  # id -> reason
-    variant: str = VARIANT
-
-    @property
-    def mean(self) -> float:
-        """Mean over the measured pairs in dB; NaN when nothing was measured."""
-        return float(np.mean(list(self.values.values()))) if self.values else math.nan
 
 
 def mel_cepstrum(audio: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -100,17 +84,6 @@ def cepstral_distortion(reading: NDArray[np.float64], speech: NDArray[np.float64
     path = fast_warp(np.ascontiguousarray(reading[:, 1:]), np.ascontiguousarray(speech[:, 1:]))
     difference = reading[path[:, 0]] - speech[path[:, 1]]
     return float(TO_DB * np.sqrt((difference**2).sum(axis=1)).mean())
-
-
-def measure(pairs: Iterable[tuple[str, NDArray[np.float32], NDArray[np.float32]]]) -> Distortions:
-    """MCD-DTW of every ``(id, reading, speech)``, both at 22,050 Hz."""
-    found = Distortions()
-    for name, reading, speech in pairs:
-        try:
-            found.values[name] = mcd(reading, speech)
-        except NemoExtError as error:
-            found.failed[name] = str(error)
-    return found
 
 
 def mcd_files(reading: str | Path, speech: str | Path) -> float:
