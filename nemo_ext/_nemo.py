@@ -161,10 +161,17 @@ def save(model: Any, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         beside = Path(folder) / path.name
+        usual, tempfile.tempdir = tempfile.tempdir, folder  # NeMo packs in the system's own, which is often small
         try:
             with _quietly():
                 model.save_to(str(beside))
             os.replace(beside, path)
-        except OSError as error:
-            raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
+        except (OSError, RuntimeError) as error:
+            # torch's writer answers a failed write with a complaint about its own file format
+            if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+                raise
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "the disk may be full"
+            raise NemoExtError(f"{path} could not be written: {reason}; free some space") from error
+        finally:
+            tempfile.tempdir = usual
     return path

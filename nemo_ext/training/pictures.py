@@ -64,11 +64,16 @@ def images(preview: Preview) -> dict[str, np.ndarray]:
     from matplotlib.figure import Figure
 
     drawn: dict[str, np.ndarray] = {}
+    mels = [mel for mel in preview.mels.values() if mel.size]
+    levels = (
+        {"vmin": min(m.min() for m in mels), "vmax": max(m.max() for m in mels)} if mels else {}
+    )  # of all: they compare
     for kind, arrays, label in (("mel", preview.mels, "mel band"), ("alignment", preview.alignments, "token")):
         for name, array in arrays.items():
             figure = Figure(figsize=(8, 3), layout="constrained")
             axes = figure.add_subplot()
-            axes.imshow(array, origin="lower", aspect="auto", interpolation="nearest")
+            scale = levels if kind == "mel" else {}
+            axes.imshow(array, origin="lower", aspect="auto", interpolation="nearest", **scale)
             axes.set(xlabel="frame", ylabel=label, title=f"{kind}, {name}")
             drawn[f"{kind}/{name}"] = _pixels(figure)
     for name, curve in preview.curves.items():

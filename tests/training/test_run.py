@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,20 @@ def test_finished_without_its_model_writes_it_again(toy, finished, capfd):
     after = _nemo.restore(finished / "model.nemo").state_dict()
     assert set(before) == set(after)
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("room", [20_000, 200_000])
+def test_no_room_for_the_model_is_one_line_and_nothing_half_written(toy, finished, room):
+    (finished / "model.nemo").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(NemoExtError, match=r"model\.nemo could not be written: .*; free some space") as raised:
+            toy(finished, "trainer.max_steps=8")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(raised.value)
+    assert not [p for p in finished.iterdir() if p.name.startswith((".saving", "model"))]
 
 
 def test_fewer_steps_than_are_done_is_finished(toy, finished, capfd):
