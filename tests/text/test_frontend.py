@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import logging
 import multiprocessing
 import pickle
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.text import espeak
+from nemo_ext.text import frontend as frontend_module
 from nemo_ext.text import g2p as pronouncing
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
@@ -266,10 +268,19 @@ def test_heteronym_policy() -> None:
     assert spoken(by_espeak.encode(text))["read"] == "READ"
 
 
-def test_auto_without_espeak_says_what_it_does(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the front end logs, through a logger of its own: other packages switch loggers off as they please."""
+    logger = logging.Logger("front end")
+    logger.addHandler(caplog.handler)
+    monkeypatch.setattr(frontend_module, "_log", logger)
+    return caplog
+
+
+def test_auto_without_espeak_says_what_it_does(monkeypatch: pytest.MonkeyPatch, said) -> None:
     monkeypatch.setattr(espeak, "available", lambda: False)
     frontend = TextFrontend(TextConfig(languages=["en", "de"], normalize=False))
-    assert "pip install 'nemo_ext[espeak]'" in caplog.text
+    assert "pip install 'nemo_ext[espeak]'" in said.text
     assert frontend.config.g2p == "cmudict"
     assert spoken(frontend.encode("Hello grzlbrk")) == {"Hello": "həlˈoʊ", "grzlbrk": "GRZLBRK"}
     assert spoken(frontend.encode("Straße", "de")) == {"Straße": "STRAẞE"}
@@ -310,9 +321,9 @@ def test_real_transcripts_leave_nothing_out(corpora) -> None:
         assert len(tokens.words) >= len(text.split()) - text.count(" - ") - text.count("--"), text
 
 
-def test_auto_without_espeak_and_without_a_dictionary_speaks_letters(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+def test_auto_without_espeak_and_without_a_dictionary_speaks_letters(monkeypatch: pytest.MonkeyPatch, said) -> None:
     monkeypatch.setattr(espeak, "available", lambda: False)
     monkeypatch.setattr(pronouncing, "cmudict_available", lambda: False)
     frontend = TextFrontend(TextConfig(normalize=False))
-    assert "words stay letters" in caplog.text
+    assert "words stay letters" in said.text
     assert spoken(frontend.encode("Hello")) == {"Hello": "HELLO"}
