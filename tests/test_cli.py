@@ -196,7 +196,9 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_control_c_ends_quietly(tmp_path: Path) -> None:
     """A real SIGINT in a job that waits for its text on standard input."""
     code = (
-        "import sys, time; from nemo_ext import jobs, cli\n"
+        "import signal, sys, time; from nemo_ext import jobs, cli\n"
+        # a shell's background jobs, and so their children, are born deaf to it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.modules['waiting'] = sys.modules['__main__']\n"
         "def wait(cfg): print('ready', flush=True); time.sleep(60)\n"
         "jobs.JOBS['wait'] = jobs.Job('', 'nemo_ext.doctor:DoctorConfig', 'waiting:wait')\n"
