@@ -17,14 +17,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 
-def distances(left: Array, right: Array) -> Array:
-    """Euclidean distance of every frame of ``left (N, D)`` to every frame of ``right (M, D)``: ``(N, M)``."""
-    left64, right64 = left.astype(np.float64), right.astype(np.float64)
-    squares = (left64**2).sum(1)[:, None] + (right64**2).sum(1)[None, :] - 2.0 * left64 @ right64.T
-    apart: Array = np.sqrt(np.maximum(squares, 0.0)).astype(np.float32)
-    return apart
-
-
 def fast_warp(left: NDArray[np.float64], right: NDArray[np.float64], radius: int = 1) -> NDArray[np.int64]:
     """FastDTW's path between ``left (N, D)`` and ``right (M, D)``: pairs ``(K, 2)`` of frames, in order.
 
@@ -42,7 +34,7 @@ def fast_warp(left: NDArray[np.float64], right: NDArray[np.float64], radius: int
 
 def warped_distance(left: Array, right: Array) -> float:
     """Mean distance per step along the cheapest path between ``left (N, D)`` and ``right (M, D)``."""
-    total, steps = _cheapest(distances(left, right))
+    total, steps = _cheapest(np.ascontiguousarray(left, np.float32), np.ascontiguousarray(right, np.float32))
     return float(total / steps)
 
 
@@ -98,15 +90,18 @@ def _within(left: np.ndarray, right: np.ndarray, first: np.ndarray, past: np.nda
     return path[:length][::-1].copy()
 
 
-@numba.njit(cache=True)
-def _cheapest(cost: np.ndarray) -> Any:
-    """(cost, length) of the cheapest path; two rows of memory, since only the sum is wanted."""
-    rows, columns = cost.shape
-    total, steps = np.full(columns + 1, np.inf), np.zeros(columns + 1, np.int64)
+@numba.njit(cache=True, fastmath=True)
+def _cheapest(left: np.ndarray, right: np.ndarray) -> Any:
+    """(cost, length) of the cheapest path; two rows of memory, since only the sum is wanted.
+
+    Distances are made on the way: a matrix of them would go through BLAS, whose threads cost more than they bring here.
+    """
+    columns, width = len(right), left.shape[1]
+    total, steps = np.full(columns + 1, 1e30), np.zeros(columns + 1, np.int64)
     total[0] = 0.0
-    for i in range(rows):
+    for i in range(len(left)):
         diagonal, diagonal_steps = total[0], steps[0]
-        total[0] = np.inf
+        total[0] = 1e30
         for j in range(1, columns + 1):
             best, length = diagonal, diagonal_steps
             diagonal, diagonal_steps = total[j], steps[j]
@@ -114,7 +109,10 @@ def _cheapest(cost: np.ndarray) -> Any:
                 best, length = total[j], steps[j]
             if total[j - 1] < best:
                 best, length = total[j - 1], steps[j - 1]
-            total[j], steps[j] = best + cost[i, j - 1], length + 1
+            square = np.float32(0.0)
+            for d in range(width):
+                square += (left[i, d] - right[j - 1, d]) ** 2
+            total[j], steps[j] = best + np.sqrt(square), length + 1
     return total[columns], steps[columns]
 
 
