@@ -18,9 +18,12 @@ __all__ = ["__version__", "load"]
 
 
 def load(
-    acoustic: str | Path | AcousticModel, vocoder: str | Path | VocoderModel | None = None, device: str = "auto"
+    acoustic: str | Path | AcousticModel,
+    vocoder: str | Path | VocoderModel | None = None,
+    device: str = "auto",
+    voices: str | Path | None = None,
 ) -> Pipeline:
     """A voice ready to speak: see `nemo_ext.synthesis.pipeline.load`."""
     from nemo_ext.synthesis import pipeline
 
-    return pipeline.load(acoustic, vocoder, device)
+    return pipeline.load(acoustic, vocoder, device, voices)

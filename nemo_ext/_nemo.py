@@ -129,6 +129,7 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
         ModelPT._set_model_restore_state(is_being_restored=False)
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NemoExtError(f"{path} cannot be restored: {first_line[:300]}; make it again or copy it again") from error
+    model.origin = f"{path.parent.name}/{path.name}"
     return model.eval()
 
 

@@ -55,21 +55,28 @@ def conf_dir() -> Path:
 
 
 def groups(job: str, conf: Path | None = None) -> dict[str, Group]:
-    """The groups that conf/<job>.yaml chooses from, by name."""
+    """The groups that conf/<job>.yaml chooses from, by name, and those that a choice of theirs chooses from in turn."""
+    conf = conf or conf_dir()
+    found = {g.name: g for g in _listed(conf / f"{job}.yaml", conf, "")}
+    for group in list(found.values()):
+        for choice in group.choices:
+            inner = _listed(conf / group.name / f"{choice}.yaml", conf, f"{group.name}/")
+            found |= {g.name: g for g in inner if g.name not in found}
+    return found
+
+
+def _listed(path: Path, conf: Path, folder: str) -> Iterator[Group]:
+    """The groups in the defaults list of the file at ``path``, which stands in ``folder`` of ``conf``."""
     import yaml
 
-    conf = conf or conf_dir()
-    primary = conf / f"{job}.yaml"
-    if not primary.is_file():
-        return {}
-    listed = (yaml.safe_load(primary.read_text(encoding="utf-8")) or {}).get("defaults", [])
-    found: dict[str, Group] = {}
-    for entry in listed:
+    if not path.is_file():
+        return
+    for entry in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", []):
         if isinstance(entry, dict):
             key, default = next(iter(entry.items()))
-            name = key.removeprefix("optional ").removeprefix("override ").partition("@")[0].strip("/")
-            found[name] = Group(name, default, tuple(sorted(p.stem for p in (conf / name).glob("*.yaml"))))
-    return found
+            name = key.removeprefix("optional ").removeprefix("override ").partition("@")[0]
+            name = name.strip("/") if name.startswith("/") else folder + name
+            yield Group(name, default, tuple(sorted(p.stem for p in (conf / name).glob("*.yaml"))))
 
 
 def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None) -> Any:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from nemo_ext.voices import Voice
+
 
 def _setting(default: Any, help: str, unit: str = "") -> Any:
     """A field that tells the command line's ``--help`` what it is."""
@@ -167,8 +169,8 @@ class AcousticModel(Protocol):
     frontend: Any  # text.frontend.TextFrontend
     voices: list[BaseVoice]
 
-    def voice_vector(self, name: str) -> torch.Tensor:
-        """The voice vector ``(P,)`` of the base voice ``name``; an unknown name is an error that names the nearest."""
+    def base_voice(self, name: str) -> Voice:
+        """The base voice ``name``; an unknown name is an error that names the nearest."""
         ...
 
     def predict_mel(
@@ -178,8 +180,8 @@ class AcousticModel(Protocol):
         voice: torch.Tensor,
         *,
         pitch_stats: torch.Tensor | None = None,
-        pace: float = 1.0,
-        pitch_shift: float = 0.0,
+        pace: float | torch.Tensor = 1.0,
+        pitch_shift: float | torch.Tensor = 0.0,
     ) -> AcousticOutput:
         """Speak ``tokens (B, T_text)`` with ``voice (B, P)``; ``pace`` a factor, ``pitch_shift`` in semitones.
 

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from nemo_ext.errors import NemoExtError, NothingToSpeak, nearest
+from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.synthesis import joining
-from nemo_ext.types import AcousticModel, BaseVoice, Speech, Tokens, VocoderModel
+from nemo_ext.synthesis.casting import Cast
+from nemo_ext.types import AcousticModel, Speech, Tokens, VocoderModel
+from nemo_ext.voices import Voice
 
 # what a person may ask for: lowest, highest, unit
 LIMITS = {
@@ -45,7 +47,10 @@ class _Piece:
 
 
 def load(
-    acoustic: str | Path | AcousticModel, vocoder: str | Path | VocoderModel | None = None, device: str = "auto"
+    acoustic: str | Path | AcousticModel,
+    vocoder: str | Path | VocoderModel | None = None,
+    device: str = "auto",
+    voices: str | Path | None = None,
 ) -> Pipeline:
     """A voice ready to speak: ``load("A/model.nemo", "B/model.nemo").say("Hello.")``.
 
@@ -53,17 +58,24 @@ def load(
         acoustic: path of an acoustic model's ``.nemo`` file, or the model itself.
         vocoder: the same for the vocoder; without one the audio comes from Griffin-Lim.
         device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto``, the first GPU where there is one.
+        voices: folder of voice files, which can then be named without path and ending.
 
     Raises:
         NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec.
     """
-    return Pipeline(_model(acoustic, device), None if vocoder is None else _model(vocoder, device), device)
+    return Pipeline(_model(acoustic, device), None if vocoder is None else _model(vocoder, device), device, voices)
 
 
 class Pipeline:
     """An acoustic model and a vocoder that speak together."""
 
-    def __init__(self, acoustic: AcousticModel, vocoder: VocoderModel | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        acoustic: AcousticModel,
+        vocoder: VocoderModel | None = None,
+        device: str = "auto",
+        voices: str | Path | None = None,
+    ) -> None:
         if not hasattr(acoustic, "predict_mel"):
             raise NemoExtError(f"acoustic= is a {type(acoustic).__name__}, which reads no text: give an acoustic model")
         if vocoder is not None and not hasattr(vocoder, "decode"):
@@ -83,11 +95,12 @@ class Pipeline:
         self.acoustic: Any = _at(acoustic, self.device)
         self.vocoder: Any = _at(vocoder, self.device)
         self.mel_spec = acoustic.mel_spec
+        self.cast = Cast(self.acoustic, voices)
 
     @property
     def voices(self) -> list[str]:
         """Names of the voices, the default one first."""
-        return [voice.name for voice in self.acoustic.voices]
+        return self.cast.names
 
     def say(
         self,
@@ -103,7 +116,7 @@ class Pipeline:
 
         Args:
             text: as written; it is normalized and split into sentences here.
-            voice: name of a voice; the model's first one when None.
+            voice: a base voice's name, a voice file, or a mix ``anna:0.7+bob:0.3``; the first base voice when None.
             pace: factor on the speed, 0.25 to 4.
             pitch: shift in semitones, -24 to 24.
             volume: gain in dB, -60 to 20. Never clips: peaks are limited, and the notes say so.
@@ -143,24 +156,20 @@ class Pipeline:
         mel = torch.from_numpy(log_mel(np.ascontiguousarray(audio, dtype=np.float32), self.mel_spec))
         return self._decode(mel[None].to(self.device))[: len(audio)]
 
-    def _voice(self, name: str | None) -> tuple[BaseVoice, list[str]]:
-        voices: list[BaseVoice] = self.acoustic.voices
-        if name is None:
-            others = f" of {len(voices)}" if len(voices) > 1 else ""
-            return voices[0], [f"no voice was given: '{voices[0].name}', the first{others}"]
-        for voice in voices:
-            if voice.name == name:
-                return voice, []
-        some = ", ".join(self.voices[:8]) + (f" and {len(voices) - 8} more" if len(voices) > 8 else "")
-        raise NemoExtError(f"no voice '{name}' in this model{nearest(name, self.voices) or '.'} It has: {some}")
+    def _voice(self, name: str | None) -> tuple[Voice, list[str]]:
+        if name is not None:
+            return self.cast.find(name), []
+        names = self.voices
+        others = f" of {len(names)}" if len(names) > 1 else ""
+        return self.cast.find(names[0]), [f"no voice was given: '{names[0]}', the first{others}"]
 
     @torch.inference_mode()
-    def _speak(self, tokens: Tokens, voice: BaseVoice, pace: float, pitch: float, pause: float) -> _Piece:
+    def _speak(self, tokens: Tokens, voice: Voice, pace: float, pitch: float, pause: float) -> _Piece:
         ids = torch.from_numpy(tokens.ids).to(self.device)[None]
         said = self.acoustic.predict_mel(
             ids,
             torch.tensor([ids.shape[1]], device=self.device),
-            self.acoustic.voice_vector(voice.name).to(self.device)[None],
+            torch.from_numpy(voice.vector).to(self.device)[None],
             pitch_stats=torch.tensor([[voice.pitch_mean, voice.pitch_std]], device=self.device),
             pace=pace,
             pitch_shift=pitch,

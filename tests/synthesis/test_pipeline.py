@@ -91,7 +91,7 @@ def test_twenty_decibels_more_do_not_clip(pipeline: Pipeline) -> None:
 def test_pitch_moves_what_the_model_is_asked_for(pipeline: Pipeline) -> None:
     acoustic = pipeline.acoustic
     tokens = torch.from_numpy(acoustic.frontend.encode(SENTENCE).ids)[None]
-    voice = acoustic.voice_vector(pipeline.voices[0])[None]
+    voice = torch.from_numpy(acoustic.base_voice(pipeline.voices[0]).vector)[None]
     stats = torch.tensor([[acoustic.voices[0].pitch_mean, acoustic.voices[0].pitch_std]])
     lens = torch.tensor([tokens.shape[1]])
     plain = acoustic.predict_mel(tokens, lens, voice, pitch_stats=stats).pitch

@@ -4,17 +4,20 @@ Lancucki, "FastPitch: Parallel Text-to-speech with Pitch Prediction" (arXiv 2006
 in Badlani et al., "One TTS Alignment To Rule Them All" (arXiv 2108.10447).
 
 Encoder, decoder, predictors and aligner are NeMo's modules under NeMo's names, so that checkpoints of stock NeMo 3 load
-unchanged. What we changed: a **voice vector** (B, P) conditions the model instead of a speaker number; pitch is
+unchanged. What we changed: a **voice vector** (B, P), speaker embedding and adapter weights, conditions the model
+instead of a speaker number; utterances of a batch do not see each other's padding (modules/fft.py); pitch is
 normalised by each voice's own statistics; the training step keeps the alignment as one token index a frame and the
 distance attention as a matrix product; losses are means over valid frames.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,8 +26,17 @@ from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.stock import stock_mel_spec
+from nemo_ext.modules.adapters import (
+    AdapterConfig,
+    Site,
+    VoiceAdapters,
+    VoiceWeights,
+    predictor_sites,
+    stack_sites,
+)
 from nemo_ext.modules.alignment import (
     average_per_token,
     distance_attention,
@@ -33,142 +45,14 @@ from nemo_ext.modules.alignment import (
     mask_from_lens,
     monotonic_path,
 )
+from nemo_ext.modules.fft import run_predictor, run_stack
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
+from nemo_ext.voices import Provenance, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
-
-
-@dataclass
-class FastPitchLosses:
-    """Weights of the losses, and when the binarisation loss sets in."""
-
-    mel: float = 1.0  # mean squared error of the log-mel
-    duration: float = 0.1  # mean squared error of log(durations + 1)
-    pitch: float = 0.1  # mean squared error of the normalized pitch per token
-    energy: float = 0.1  # mean squared error of log(energy + 1) per token
-    align: float = 1.0  # forward sum over all monotonic paths
-    bin: float = 1.0  # -log of the soft attention along the chosen path
-    bin_from_step: int = 0  # optimizer step from which the binarisation loss is weighed in
-    bin_warmup_steps: int = 1000  # steps over which its weight rises to `bin`
-
-
-@dataclass
-class FastPitchConfig:
-    """What a person chooses of a FastPitch; ``nemo_config`` spells it out in NeMo's own keys."""
-
-    _target_: str = "nemo_ext.models.acoustic.fastpitch.FastPitch"
-    name: str = "fastpitch"
-    width: int = 384  # channels of embeddings, encoder and decoder
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    heads: int = 1
-    head_width: int = 64  # channels of an attention head
-    feedforward_width: int = 1536  # channels inside the convolutional feed-forward
-    kernel_size: int = 3  # of the convolutional feed-forward, frames or tokens
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    predictor_width: int = 256  # channels of duration, pitch and energy predictors
-    predictor_layers: int = 2
-    aligner_width: int = 80  # channels in which mel and text are compared
-    aligner_temperature: float = 0.0005
-    max_token_duration: int = 75  # frames
-    voice_conditions: list[str] = field(default_factory=lambda: ["encoder", "decoder", "predictors", "aligner"])
-    losses: FastPitchLosses = field(default_factory=FastPitchLosses)
-    optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
-
-
-def nemo_config(cfg: DictConfig) -> DictConfig:
-    """NeMo's FastPitch configuration for ours: ``cfg`` is a FastPitchConfig with ``mel``, ``text`` and ``voices``."""
-    mel, width = MelSpec(**cfg.mel), cfg.width
-
-    def condition(part: str) -> list[str]:
-        return ["add"] if part in cfg.voice_conditions else []
-
-    transformer = {
-        "n_head": cfg.heads,
-        "d_model": width,
-        "d_head": cfg.head_width,
-        "d_inner": cfg.feedforward_width,
-        "kernel_size": cfg.kernel_size,
-        "dropout": cfg.dropout,
-        "dropatt": cfg.attention_dropout,
-        "dropemb": 0.0,
-    }
-
-    def predictor() -> dict[str, Any]:
-        return {
-            "_target_": "nemo.collections.tts.modules.fastpitch.TemporalPredictor",
-            "input_size": width,
-            "filter_size": cfg.predictor_width,
-            "kernel_size": 3,
-            "dropout": cfg.dropout,
-            "n_layers": cfg.predictor_layers,
-            "condition_types": condition("predictors"),
-        }
-
-    kept = {k: cfg[k] for k in ("name", "mel", "text", "voices", "losses", "optim")}
-    return OmegaConf.create(
-        {
-            **{k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in kept.items()},
-            "learn_alignment": True,
-            "n_speakers": len(cfg.voices),
-            "symbols_embedding_dim": width,
-            "n_mel_channels": mel.n_mels,
-            "pitch_embedding_kernel_size": 3,
-            "energy_embedding_kernel_size": 3,
-            # every token got at least one frame in training, where the path skips none; a model that predicts
-            # no frame at all cannot be exported
-            "min_token_duration": 1,
-            "max_token_duration": cfg.max_token_duration,
-            "preprocessor": {
-                "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
-                "sample_rate": mel.sample_rate,
-                "features": mel.n_mels,
-                "n_fft": mel.n_fft,
-                "n_window_size": mel.win_length,
-                "n_window_stride": mel.hop_length,
-                "window_size": None,
-                "window_stride": None,
-                "lowfreq": mel.f_min,
-                "highfreq": mel.f_max,
-                "mag_power": mel.mag_power,
-                "log": True,
-                "log_zero_guard_type": "add",
-                "log_zero_guard_value": mel.log_guard,
-                "normalize": None,
-                "preemph": None,
-                "dither": 0.0,
-                "pad_to": 1,
-            },
-            "input_fft": {
-                "_target_": "nemo.collections.tts.modules.transformer.FFTransformerEncoder",
-                "n_layer": cfg.encoder_layers,
-                "d_embed": width,
-                "condition_types": condition("encoder"),
-                **transformer,
-            },
-            "output_fft": {
-                "_target_": "nemo.collections.tts.modules.transformer.FFTransformerDecoder",
-                "n_layer": cfg.decoder_layers,
-                "condition_types": condition("decoder"),
-                **transformer,
-            },
-            "alignment_module": {
-                "_target_": "nemo.collections.tts.modules.aligner.AlignmentEncoder",
-                "n_mel_channels": mel.n_mels,
-                "n_text_channels": width,
-                "n_att_channels": cfg.aligner_width,
-                "temperature": cfg.aligner_temperature,
-                "condition_types": condition("aligner"),
-            },
-            "duration_predictor": predictor(),
-            "pitch_predictor": predictor(),
-            "energy_predictor": predictor(),
-        }
-    )
 
 
 @dataclass
@@ -179,6 +63,14 @@ class Alignment:
     log_probability: Tensor  # (B, T_mel, T_text), unnormalised
     path: Tensor  # (B, T_mel) int64, token of each frame
     durations: Tensor  # (B, T_text) int64, frames
+
+
+@dataclass
+class _Conditions:
+    """What a batch is spoken with: the adapters' weights, and what is added to the inputs of the parts."""
+
+    voice: VoiceWeights
+    added: Tensor | None  # (B, 1, D)
 
 
 class FastPitch(FastPitchModel):  # type: ignore[misc]
@@ -212,6 +104,10 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             self.frontend = self.frontend or StockFrontend(self)
         weights: Any = OmegaConf.to_container(cfg.losses) if "losses" in cfg else {}
         self.losses = FastPitchLosses(**weights)
+        adapters: Any = OmegaConf.to_container(cfg.voice_adapters) if "voice_adapters" in cfg else {}
+        self.voice_adapters = VoiceAdapters(AdapterConfig(**adapters), self._sites(), self._voice_table().shape[1])
+        self._hashed: tuple[Any, str] | None = None
+        self.origin = "a model in memory"  # where it was restored from; _nemo.restore sets it
 
     def _setup_tokenizer(self, cfg: DictConfig) -> None:
         if "text" not in cfg:
@@ -224,8 +120,22 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ voices
 
-    def voice_vector(self, name: str) -> Tensor:
-        """The voice vector ``(P,)`` of the base voice ``name``.
+    def _sites(self) -> list[Site]:
+        module = self.fastpitch
+        found = stack_sites("encoder", len(module.encoder.layers), module.encoder.d_model)
+        for part in ("duration_predictor", "pitch_predictor", "energy_predictor"):
+            predictor = getattr(module, part)
+            if predictor is not None:
+                found += predictor_sites(part, len(predictor.layers), predictor.filter_size)
+        return found + stack_sites("decoder", len(module.decoder.layers), module.decoder.d_model)
+
+    @property
+    def voice_layout(self) -> VoiceLayout:
+        """What stands where in this model's voice vectors."""
+        return self.voice_adapters.layout
+
+    def base_voice(self, name: str) -> Voice:
+        """The base voice ``name``: its row of the embedding table, and zero adapters.
 
         Raises:
             NemoExtError: no base voice has that name.
@@ -234,10 +144,43 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         if name not in names:
             listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             raise NemoExtError(f"unknown voice '{name}'{nearest(name, names)}; this model speaks as: {listed}")
-        return self._voice_table()[names.index(name)].detach()
+        told = self.voices[names.index(name)]
+        embedding = self._voice_table()[names.index(name)].detach().float().cpu().numpy()
+        return Voice(
+            name=name,
+            vector=np.pad(embedding, (0, self.voice_layout.size - len(embedding))),
+            layout=self.voice_layout,
+            language=told.language,
+            pitch_mean=told.pitch_mean,
+            pitch_std=told.pitch_std,
+            base=self.origin,
+            base_hash=self.weights_hash(),
+            provenance=Provenance("trained with the base", recordings=told.utterances, seconds=told.seconds),
+        )
+
+    def voice_vector(self, name: str) -> Tensor:
+        """The voice vector ``(P,)`` of the base voice ``name``; see ``base_voice``."""
+        return torch.from_numpy(self.base_voice(name).vector)
+
+    def weights_hash(self) -> str:
+        """Identity of what a voice is made for: 16 hexadecimal digits over every weight that inference uses.
+
+        Left out are the aligner, which only training uses, and the table of base voices, since a voice brings its own
+        embedding.
+        """
+        apart = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.")
+        state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(apart)]
+        written = tuple((v.data_ptr(), v._version) for _, v in state)  # torch counts the writes to a tensor
+        if self._hashed is None or self._hashed[0] != written:
+            digest = hashlib.sha256(self.voice_layout.hash.encode())
+            for name, tensor in state:
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            self._hashed = (written, digest.hexdigest()[:16])
+        return self._hashed[1]
 
     def _voice_table(self) -> Tensor:
-        """``(voices, P)``: P is 0 for a stock model of a single speaker."""
+        """``(voices, E)``: E is 0 for a stock model of a single speaker."""
         module = self.fastpitch
         if module.speaker_emb is not None:
             return module.speaker_emb.weight
@@ -245,9 +188,28 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             return module.speaker_encoder.lookup_module.table.weight
         return module.proj.weight.new_zeros(len(self.voices), 0)
 
-    @staticmethod
-    def _conditioning(voice: Tensor) -> Tensor | None:
-        return voice[:, None, :] if voice.shape[-1] else None
+    def _conditions(self, voice: Tensor) -> _Conditions:
+        """``voice (B, P)``, or ``(B, E)`` for voices without adapters."""
+        weights = self.voice_adapters.weights(voice)
+        return _Conditions(weights, weights.embedding[:, None] if weights.embedding.shape[1] else None)
+
+    # ------------------------------------------------------------------- parts
+
+    def _encode(self, tokens: Tensor, given: _Conditions) -> tuple[Tensor, Tensor]:
+        """``tokens (B, T_text)`` -> ``(B, T_text, D)`` and the mask ``(B, T_text)`` of those that are no padding."""
+        encoder = self.fastpitch.encoder
+        mask = tokens != encoder.padding_idx
+        return run_stack(encoder, "encoder", encoder.word_emb(tokens), mask, given.added, given.voice), mask
+
+    def _predict(self, part: str, encoded: Tensor, mask: Tensor, given: _Conditions) -> Tensor:
+        return run_predictor(getattr(self.fastpitch, part), part, encoded, mask, given.added, given.voice)
+
+    def _decode(self, expanded: Tensor, mel_lens: Tensor, given: _Conditions) -> Tensor:
+        """``expanded (B, T_mel, D)`` -> log-mel ``(B, n_mels, T_mel)``."""
+        mask = mask_from_lens(mel_lens, expanded.shape[1])
+        decoded = run_stack(self.fastpitch.decoder, "decoder", expanded, mask, given.added, given.voice)
+        mel: Tensor = self.fastpitch.proj(decoded).transpose(1, 2)
+        return mel
 
     # --------------------------------------------------------------- inference
 
@@ -259,50 +221,62 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         voice: Tensor,
         *,
         pitch_stats: Tensor | None = None,
-        pace: float = 1.0,
-        pitch_shift: float = 0.0,
+        pace: float | Tensor = 1.0,
+        pitch_shift: float | Tensor = 0.0,
+        pitch_range: float | Tensor = 1.0,
+        energy: float | Tensor = 0.0,
+        durations: Tensor | None = None,
     ) -> AcousticOutput:
         """Speak ``tokens (B, T_text)`` with ``voice (B, P)``.
+
+        What is a number for the whole batch may also be a tensor ``(B, 1)`` or ``(B, T_text)``, one value a token.
 
         Args:
             tokens: padded with the table's pad.
             token_lens: ``(B,)``; kept for the protocol, since the pad token tells the lengths.
-            voice: one vector an utterance.
+            voice: one vector an utterance; every utterance may have another.
             pitch_stats: ``(B, 2)`` mean and standard deviation of each voice's F0 in Hz; needed for ``pitch_shift``.
             pace: factor on the speed.
             pitch_shift: semitones.
+            pitch_range: factor on the distance from the voice's mean pitch, 0 is a monotone.
+            energy: dB on the predicted energy: how forcefully it is spoken.
+            durations: ``(B, T_text)`` frames of each token, instead of the predicted ones; ``pace`` does not apply.
+
+        Raises:
+            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known.
         """
-        module, condition = self.fastpitch, self._conditioning(voice)
-        encoded, mask = module.encoder(input=tokens, conditioning=condition)
-        log_durations = module.duration_predictor(encoded, mask, conditioning=condition)
-        durations = torch.clamp(torch.exp(log_durations) - 1.0, module.min_token_duration, module.max_token_duration)
-        durations = torch.floor(durations * mask.squeeze(2) / pace + 0.5).long()
-        pitch = module.pitch_predictor(encoded, mask, conditioning=condition)
+        module, given = self.fastpitch, self._conditions(voice)
+        encoded, mask = self._encode(tokens, given)
+        if durations is None:
+            log_durations = self._predict("duration_predictor", encoded, mask, given)
+            frames = torch.clamp(torch.exp(log_durations) - 1.0, module.min_token_duration, module.max_token_duration)
+            durations = torch.floor(frames * mask / pace + 0.5).long()
+        pitch = self._predict("pitch_predictor", encoded, mask, given)
         if pitch_stats is None:
             pitch_stats = pitch.new_tensor([0.0, 1.0]).expand(len(pitch), 2)
         mean, std = pitch_stats[:, :1], pitch_stats[:, 1:]
-        if pitch_shift:
+        if _asks_for(pitch_range, 1.0):
+            pitch = pitch * pitch_range
+        if _asks_for(pitch_shift, 0.0):
             if not bool((mean > 0).all()):
                 raise NemoExtError("this model does not know its voice's pitch in Hz, so pitch= cannot be shifted")
             # a shift in semitones is a factor in Hz: (f * r - mean) / std, with f = p * std + mean
-            ratio = 2.0 ** (pitch_shift / 12.0)
-            pitch = pitch * ratio + mean * (ratio - 1.0) / std
+            ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=pitch.device) / 12.0)
+            pitch = (pitch * ratio + mean * (ratio - 1.0) / std) * mask
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
         if module.energy_predictor is not None:
-            energy = module.energy_predictor(encoded, mask, conditioning=condition)
-            encoded = encoded + module.energy_emb(energy[:, None, :]).transpose(1, 2)
+            log_energy = self._predict("energy_predictor", encoded, mask, given)
+            if _asks_for(energy, 0.0):  # predicted is log(energy + 1)
+                factor = 10.0 ** (torch.as_tensor(energy, device=pitch.device) / 20.0)
+                log_energy = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+            encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
         expanded, mel_lens = expand(encoded, durations)
         return AcousticOutput(
-            mel=self._decode(expanded, mel_lens, condition),
+            mel=self._decode(expanded, mel_lens, given),
             mel_lens=mel_lens,
             durations=durations,
-            pitch=(pitch * std + mean) * mask.squeeze(2),
+            pitch=(pitch * std + mean) * mask,
         )
-
-    def _decode(self, expanded: Tensor, mel_lens: Tensor, condition: Tensor | None) -> Tensor:
-        decoded, _ = self.fastpitch.decoder(input=expanded, seq_lens=mel_lens, conditioning=condition)
-        mel: Tensor = self.fastpitch.proj(decoded).transpose(1, 2)
-        return mel
 
     # ---------------------------------------------------------------- training
 
@@ -316,19 +290,26 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         path, durations = monotonic_path(torch.log(attention.detach()), batch.token_lens, batch.mel_lens)
         return Alignment(attention, log_probability, path, durations)
 
-    def learn(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Alignment]:
-        """Losses, the mel ``(B, n_mels, T_mel)`` predicted with the true durations, pitch and energy, the alignment."""
+    def learn(
+        self, batch: Batch, voice: Tensor | None = None, alignment: Alignment | None = None
+    ) -> tuple[dict[str, Tensor], Tensor, Alignment]:
+        """Losses, the mel ``(B, n_mels, T_mel)`` predicted with the true durations, pitch and energy, the alignment.
+
+        ``voice (B, P)`` instead of the base voices' embeddings; gradients flow into it. With an ``alignment`` found
+        before, the aligner is not asked, and its two losses are left out.
+        """
         module, weigh = self.fastpitch, self.losses
-        condition = self._conditioning(self._voice_table()[batch.voice_ids])
-        encoded, token_mask = module.encoder(input=batch.tokens, conditioning=condition)
-        tokens_valid = token_mask.squeeze(2)
+        given = self._conditions(self._voice_table()[batch.voice_ids] if voice is None else voice)
+        encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
-        alignment = self.align(batch, tokens_valid, condition)
+        found = alignment is None
+        if alignment is None:
+            alignment = self.align(batch, tokens_valid, given.added)
 
         durations = alignment.durations
         pitch = average_per_token(batch.pitch_normalized, durations)
-        log_durations = module.duration_predictor(encoded, token_mask, conditioning=condition)
-        pitch_predicted = module.pitch_predictor(encoded, token_mask, conditioning=condition)
+        log_durations = self._predict("duration_predictor", encoded, tokens_valid, given)
+        pitch_predicted = self._predict("pitch_predictor", encoded, tokens_valid, given)
         losses = {
             "duration": weigh.duration * _mean_square(log_durations, torch.log(durations + 1.0), tokens_valid),
             "pitch": weigh.pitch * _mean_square(pitch_predicted, pitch, tokens_valid),
@@ -336,12 +317,14 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
         if module.energy_predictor is not None:
             energy = torch.log1p(average_per_token(batch.energy, durations))
-            predicted = module.energy_predictor(encoded, token_mask, conditioning=condition)
+            predicted = self._predict("energy_predictor", encoded, tokens_valid, given)
             losses["energy"] = weigh.energy * _mean_square(predicted, energy, tokens_valid)
             encoded = encoded + module.energy_emb(energy[:, None, :]).transpose(1, 2)
 
-        mel = self._decode(gather_tokens(encoded, alignment.path) * frames_valid[..., None], batch.mel_lens, condition)
+        mel = self._decode(gather_tokens(encoded, alignment.path) * frames_valid[..., None], batch.mel_lens, given)
         losses["mel"] = weigh.mel * _mean_square(mel, batch.mel, frames_valid[:, None, :])
+        if not found:
+            return losses, mel, alignment
         losses["align"] = weigh.align * self.forward_sum_loss_fn(
             attn_logprob=alignment.log_probability[:, None], in_lens=batch.token_lens, out_lens=batch.mel_lens
         )
@@ -399,6 +382,11 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             },
             curves={"pitch": hz.float().cpu().numpy()},
         )
+
+
+def _asks_for(value: float | Tensor, neutral: float) -> bool:
+    """Whether ``value`` changes anything. A tensor always does: looking into it would tie an exported graph to it."""
+    return isinstance(value, Tensor) or value != neutral
 
 
 def _mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -1,0 +1,143 @@
+"""Options of the FastPitch, and NeMo's configuration of its parts made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nemo_ext.modules.adapters import AdapterConfig
+from nemo_ext.types import MelSpec
+
+
+@dataclass
+class FastPitchLosses:
+    """Weights of the losses, and when the binarisation loss sets in."""
+
+    mel: float = 1.0  # mean squared error of the log-mel
+    duration: float = 0.1  # mean squared error of log(durations + 1)
+    pitch: float = 0.1  # mean squared error of the normalized pitch per token
+    energy: float = 0.1  # mean squared error of log(energy + 1) per token
+    align: float = 1.0  # forward sum over all monotonic paths
+    bin: float = 1.0  # -log of the soft attention along the chosen path
+    bin_from_step: int = 0  # optimizer step from which the binarisation loss is weighed in
+    bin_warmup_steps: int = 1000  # steps over which its weight rises to `bin`
+
+
+@dataclass
+class FastPitchConfig:
+    """What a person chooses of a FastPitch; ``nemo_config`` spells it out in NeMo's own keys."""
+
+    _target_: str = "nemo_ext.models.acoustic.fastpitch.FastPitch"
+    name: str = "fastpitch"
+    width: int = 384  # channels of embeddings, encoder and decoder
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    heads: int = 1
+    head_width: int = 64  # channels of an attention head
+    feedforward_width: int = 1536  # channels inside the convolutional feed-forward
+    kernel_size: int = 3  # of the convolutional feed-forward, frames or tokens
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    predictor_width: int = 256  # channels of duration, pitch and energy predictors
+    predictor_layers: int = 2
+    aligner_width: int = 80  # channels in which mel and text are compared
+    aligner_temperature: float = 0.0005
+    max_token_duration: int = 75  # frames
+    voice_conditions: list[str] = field(default_factory=lambda: ["encoder", "decoder", "predictors", "aligner"])
+    voice_adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    losses: FastPitchLosses = field(default_factory=FastPitchLosses)
+    optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
+
+
+def nemo_config(cfg: DictConfig) -> DictConfig:
+    """NeMo's FastPitch configuration for ours: ``cfg`` is a FastPitchConfig with ``mel``, ``text`` and ``voices``."""
+    mel, width = MelSpec(**cfg.mel), cfg.width
+
+    def condition(part: str) -> list[str]:
+        return ["add"] if part in cfg.voice_conditions else []
+
+    transformer = {
+        "n_head": cfg.heads,
+        "d_model": width,
+        "d_head": cfg.head_width,
+        "d_inner": cfg.feedforward_width,
+        "kernel_size": cfg.kernel_size,
+        "dropout": cfg.dropout,
+        "dropatt": cfg.attention_dropout,
+        "dropemb": 0.0,
+    }
+
+    def predictor() -> dict[str, Any]:
+        return {
+            "_target_": "nemo.collections.tts.modules.fastpitch.TemporalPredictor",
+            "input_size": width,
+            "filter_size": cfg.predictor_width,
+            "kernel_size": 3,
+            "dropout": cfg.dropout,
+            "n_layers": cfg.predictor_layers,
+            "condition_types": condition("predictors"),
+        }
+
+    kept = {k: cfg[k] for k in ("name", "mel", "text", "voices", "losses", "optim")}
+    kept["voice_adapters"] = OmegaConf.merge(OmegaConf.structured(AdapterConfig), cfg.get("voice_adapters") or {})
+    return OmegaConf.create(
+        {
+            **{k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in kept.items()},
+            "learn_alignment": True,
+            "n_speakers": len(cfg.voices),
+            "symbols_embedding_dim": width,
+            "n_mel_channels": mel.n_mels,
+            "pitch_embedding_kernel_size": 3,
+            "energy_embedding_kernel_size": 3,
+            # every token got at least one frame in training, where the path skips none; a model that predicts
+            # no frame at all cannot be exported
+            "min_token_duration": 1,
+            "max_token_duration": cfg.max_token_duration,
+            "preprocessor": {
+                "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+                "sample_rate": mel.sample_rate,
+                "features": mel.n_mels,
+                "n_fft": mel.n_fft,
+                "n_window_size": mel.win_length,
+                "n_window_stride": mel.hop_length,
+                "window_size": None,
+                "window_stride": None,
+                "lowfreq": mel.f_min,
+                "highfreq": mel.f_max,
+                "mag_power": mel.mag_power,
+                "log": True,
+                "log_zero_guard_type": "add",
+                "log_zero_guard_value": mel.log_guard,
+                "normalize": None,
+                "preemph": None,
+                "dither": 0.0,
+                "pad_to": 1,
+            },
+            "input_fft": {
+                "_target_": "nemo.collections.tts.modules.transformer.FFTransformerEncoder",
+                "n_layer": cfg.encoder_layers,
+                "d_embed": width,
+                "condition_types": condition("encoder"),
+                **transformer,
+            },
+            "output_fft": {
+                "_target_": "nemo.collections.tts.modules.transformer.FFTransformerDecoder",
+                "n_layer": cfg.decoder_layers,
+                "condition_types": condition("decoder"),
+                **transformer,
+            },
+            "alignment_module": {
+                "_target_": "nemo.collections.tts.modules.aligner.AlignmentEncoder",
+                "n_mel_channels": mel.n_mels,
+                "n_text_channels": width,
+                "n_att_channels": cfg.aligner_width,
+                "temperature": cfg.aligner_temperature,
+                "condition_types": condition("aligner"),
+            },
+            "duration_predictor": predictor(),
+            "pitch_predictor": predictor(),
+            "energy_predictor": predictor(),
+        }
+    )

@@ -1,0 +1,66 @@
+"""NeMo's transformer stacks and predictors, run so that utterances of a batch do not touch each other.
+
+The modules and their weights are NeMo's; only the order of operations is written here. What is different from their own
+``forward``: padding is set to zero before **every** convolution (there, the second one of a feed-forward and of a
+predictor reads two positions beyond a text's end, so that a text spoken beside a longer one comes out differently), and
+the voice's adapters act behind each layer norm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nemo_ext.modules.adapters import VoiceWeights
+
+
+def run_stack(stack: Any, part: str, x: Tensor, mask: Tensor, condition: Tensor | None, voice: VoiceWeights) -> Tensor:
+    """A stack of NeMo's (FFTransformerEncoder behind its embedding, or FFTransformerDecoder).
+
+    Args:
+        stack: the module.
+        part: its name among the adapters' sites: encoder or decoder.
+        x: ``(B, T, D)``.
+        mask: ``(B, T)``, True on valid positions.
+        condition: ``(B, 1, D)``, or None for a model that knows one voice.
+        voice: the batch's adapters.
+
+    Returns:
+        ``(B, T, D)``, zero where ``mask`` is False.
+    """
+    keep = mask[..., None].to(x.dtype)
+    positions = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+    x = stack.drop(stack.cond_input(x + stack.pos_emb(positions) * keep, condition))
+    for i, layer in enumerate(stack.layers):
+        x = layer.dec_attn(x, attn_mask=~mask, conditioning=condition)
+        x = voice(f"{part}.{i}.attention", x) * keep
+        x = voice(f"{part}.{i}.ff", _feed_forward(layer.pos_ff, x, keep, condition)) * keep
+        if layer.is_adapter_available():  # adapters of stock NeMo in a stock checkpoint
+            x = layer.forward_enabled_adapters(x) * keep
+    return x
+
+
+def _feed_forward(module: Any, x: Tensor, keep: Tensor, condition: Tensor | None) -> Tensor:
+    """Two convolutions, residual, layer norm; ``x (B, T, D)`` is zero on padding."""
+    first, activation, second, dropout = module.CoreNet
+    hidden = activation(first(x.transpose(1, 2))) * keep.transpose(1, 2)
+    out: Tensor = module.layer_norm(x + dropout(second(hidden)).transpose(1, 2), condition)
+    return out.to(x.dtype)
+
+
+def run_predictor(
+    predictor: Any, part: str, encoded: Tensor, mask: Tensor, condition: Tensor | None, voice: VoiceWeights
+) -> Tensor:
+    """A TemporalPredictor of NeMo's: ``encoded (B, T_text, D)`` -> ``(B, T_text)``, zero where ``mask`` is False."""
+    keep = mask[..., None].to(encoded.dtype)
+    x = predictor.cond_input(encoded, condition) * keep
+    for i, layer in enumerate(predictor.layers):
+        x = torch.relu(layer.conv(x.transpose(1, 2))).transpose(1, 2)
+        x = voice(f"{part}.{i}", layer.dropout(layer.norm(x, condition)))
+        if layer.is_adapter_available():
+            x = layer.forward_enabled_adapters(x)
+        x = x * keep
+    out: Tensor = (predictor.fc(x) * keep).squeeze(-1)
+    return out

@@ -1,0 +1,85 @@
+"""Who speaks: a base voice, a voice file, a voice of a folder, or a mix of them, found by what a person writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nemo_ext import voices as files
+from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.voices import SUFFIX, Voice
+
+
+class Cast:
+    """The voices that an acoustic model can speak with."""
+
+    def __init__(self, acoustic: Any, folder: str | Path | None = None) -> None:
+        """``folder``: voice files in it can be named without their path and ending.
+
+        Raises:
+            NemoExtError: ``folder`` is none.
+        """
+        self.acoustic = acoustic
+        self.folder = Path(folder).expanduser() if folder else None
+        if self.folder is not None and not self.folder.is_dir():
+            raise NemoExtError(f"voices={folder} is no folder: give one with {SUFFIX} files in it")
+        self._known: dict[str, Voice] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Base voices in the model's order, then the folder's files."""
+        there = sorted(p.stem for p in self.folder.glob(f"*{SUFFIX}")) if self.folder else []
+        base = [voice.name for voice in self.acoustic.voices]
+        return base + [name for name in there if name not in base]
+
+    def find(self, wanted: str) -> Voice:
+        """The voice that ``wanted`` names: a base voice, a ``.voice`` file, or a mix ``anna:0.7+bob:0.3``.
+
+        Raises:
+            NemoExtError: there is none of that name, or it was made for another base model.
+        """
+        if wanted not in self._known or wanted.endswith(SUFFIX):  # a file may have been made again
+            self._known[wanted] = self._find(wanted)
+        return self._known[wanted]
+
+    def _find(self, wanted: str) -> Voice:
+        if self._names_one(wanted):
+            return self._one(wanted)
+        parts = files.parse_mix(wanted)
+        if len(parts) == 1:
+            return self._one(parts[0][0])
+        return files.mix([(self._one(name), weight) for name, weight in parts], wanted)
+
+    def _names_one(self, wanted: str) -> bool:
+        return wanted in self.names or (wanted.endswith(SUFFIX) and Path(wanted).expanduser().is_file())
+
+    def _one(self, name: str) -> Voice:
+        if name in [voice.name for voice in self.acoustic.voices]:
+            voice: Voice = self.acoustic.base_voice(name)
+            return voice
+        if name.endswith(SUFFIX):
+            return self._from_file(Path(name).expanduser())
+        if self.folder is not None and (self.folder / f"{name}{SUFFIX}").is_file():
+            return self._from_file(self.folder / f"{name}{SUFFIX}")
+        some = ", ".join(self.names[:8]) + (f" and {len(self.names) - 8} more" if len(self.names) > 8 else "")
+        raise NemoExtError(f"no voice '{name}' in this model{nearest(name, self.names) or '.'} It has: {some}")
+
+    def _from_file(self, path: Path) -> Voice:
+        voice = files.load(path)
+        check_base(voice, self.acoustic, str(path))
+        return voice
+
+
+def check_base(voice: Voice, acoustic: Any, what: str) -> None:
+    """Refuse a voice that was made for another base model.
+
+    Raises:
+        NemoExtError: it was; both models are named.
+    """
+    if not hasattr(acoustic, "voice_layout"):
+        raise NemoExtError(f"{what} is a voice file, and a {type(acoustic).__name__} takes none")
+    if voice.layout.hash != acoustic.voice_layout.hash or voice.base_hash != acoustic.weights_hash():
+        raise NemoExtError(
+            f"{what} was made for the base model '{voice.base}' ({voice.base_hash}), and this is '{acoustic.origin}' "
+            f"({acoustic.weights_hash()}): give that model as acoustic=, or adapt the voice to this one"
+        )

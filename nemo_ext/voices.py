@@ -1,0 +1,355 @@
+"""The voice vector and the voice file. No torch: a server that speaks from a bundle reads voices with this alone.
+
+A voice is a vector ``(P,)``: the speaker embedding and the flattened adapter weights. A ``VoiceLayout`` names what
+stands where in it. The layout is an interface between files: its hash stands in the model, in every voice file and in
+every exported bundle, and files whose hashes differ are never brought together.
+
+A voice file (``anna.voice``) is a safetensors file, which can hold numbers and one JSON text and nothing that runs:
+the vector, named styles, how the voice's mels are centred, and in the header the rest: name, language, pitch in Hz,
+the base model it belongs to, where it came from and who agreed to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemo_ext.errors import NemoExtError
+
+Vector = NDArray[np.float32]
+
+FORMAT = 1  # raise it when the file's meaning changes; files of later formats are refused
+SUFFIX = ".voice"
+# Far above what training reaches (embeddings are of the order of 1) and far enough below float16's 65,504 that a
+# product of two such values with a normalized activation still fits.
+LARGEST = 100.0
+_MOST_BYTES = 256 << 20  # of a file that claims to be a voice
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor's place in the voice vector."""
+
+    name: str  # "embedding", or site and part of an adapter: "decoder.3.ff/up"
+    offset: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class VoiceLayout:
+    """What stands where in a voice vector: slots one after the other, without gaps."""
+
+    slots: tuple[Slot, ...]
+
+    @classmethod
+    def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> VoiceLayout:
+        """The layout with a slot for each of ``shapes``, in their order."""
+        slots, offset = [], 0
+        for name, shape in shapes.items():
+            slots.append(Slot(name, offset, tuple(int(n) for n in shape)))
+            offset += slots[-1].size
+        return cls(tuple(slots))
+
+    @property
+    def size(self) -> int:
+        """P, the number of values in a voice vector."""
+        return sum(slot.size for slot in self.slots)
+
+    @property
+    def hash(self) -> str:
+        """Identity of the layout: 16 hexadecimal digits over names, offsets and shapes."""
+        table = [[slot.name, slot.offset, list(slot.shape)] for slot in self.slots]
+        return hashlib.sha256(json.dumps(table, separators=(",", ":")).encode()).hexdigest()[:16]
+
+    def to_list(self) -> list[list[Any]]:
+        """``[[name, shape], ...]`` for JSON; offsets follow from the order."""
+        return [[slot.name, list(slot.shape)] for slot in self.slots]
+
+    @classmethod
+    def from_list(cls, table: Sequence[Sequence[Any]]) -> VoiceLayout:
+        """The layout that ``to_list`` wrote."""
+        return cls.of({str(name): tuple(int(n) for n in shape) for name, shape in table})
+
+
+@dataclass(frozen=True)
+class Consent:
+    """Who agreed to the voice being made, when, and for what use."""
+
+    who: str = "unknown"
+    when: str = "unknown"  # ISO 8601 date
+    use: str = "unknown"
+
+    @classmethod
+    def parse(cls, text: str) -> Consent:
+        """``"unknown"``, or ``"WHO; WHEN; USE"``.
+
+        Raises:
+            NemoExtError: neither.
+        """
+        if text.strip() == "unknown":
+            return cls()
+        parts = [part.strip() for part in text.split(";")]
+        if len(parts) != 3 or not all(parts):
+            raise NemoExtError(
+                f"consent='{text}' cannot be read: write 'WHO; WHEN; USE', for instance 'Anna Meier; 2026-05-01; "
+                "audiobooks', or consent=unknown"
+            )
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return "unknown" if self == Consent() else f"{self.who}, {self.when}, for {self.use}"
+
+
+@dataclass
+class Provenance:
+    """Where a voice came from."""
+
+    made_by: str = ""  # trained with the base, adapted, zero-shot, mixed, migrated
+    created: str = ""  # ISO 8601
+    source: str = ""  # name of the corpus, of the clip, of the voices that were mixed
+    recordings: int = 0
+    seconds: float = 0.0  # of speech
+    recordings_hash: str = ""  # over the recordings' bytes
+    consent: Consent = field(default_factory=Consent)
+    steps: int = 0  # optimizer steps of the adaptation
+
+
+@dataclass
+class Voice:
+    """A voice of one base model. A base speaker is one too: its row of the embedding table, and zero adapters."""
+
+    name: str
+    vector: Vector  # (P,)
+    layout: VoiceLayout
+    language: str = "en"
+    pitch_mean: float = 0.0  # Hz, over voiced frames
+    pitch_std: float = 1.0  # Hz
+    styles: dict[str, Vector] = field(default_factory=dict)  # name -> (S,)
+    mel_stats: Vector | None = None  # (2, n_mels) mean and deviation of its log-mels; centre references for styles
+    base: str = ""  # name of the base model
+    base_hash: str = ""
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+def save(voice: Voice, path: str | Path) -> Path:
+    """Write ``voice`` as a voice file: beside its place first, then renamed.
+
+    Raises:
+        NemoExtError: its values are not finite or too large, or the file cannot be written.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    path = Path(path).expanduser()
+    _check_values(voice, path)
+    tensors: dict[str, Any] = {"vector": np.ascontiguousarray(voice.vector, np.float32)}
+    for name, style in voice.styles.items():
+        tensors[f"style/{name}"] = np.ascontiguousarray(style, np.float32)
+    if voice.mel_stats is not None:
+        tensors["mel_stats"] = np.ascontiguousarray(voice.mel_stats, np.float32)
+    about = {
+        "format": FORMAT,
+        "name": voice.name,
+        "language": voice.language,
+        "pitch_mean": voice.pitch_mean,
+        "pitch_std": voice.pitch_std,
+        "base": voice.base,
+        "base_hash": voice.base_hash,
+        "layout": voice.layout.to_list(),
+        "layout_hash": voice.layout.hash,
+        "provenance": dataclasses.asdict(voice.provenance),
+        "checksum": _checksum(tensors),
+    }
+    beside = path.with_name(f".writing-{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(to_bytes(tensors, {"voice": json.dumps(about, ensure_ascii=False)}))
+        os.replace(beside, path)
+    except OSError as error:
+        raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def load(path: str | Path) -> Voice:
+    """The voice in the file at ``path``. Nothing in the file is run.
+
+    Raises:
+        NemoExtError: no such file, or it is damaged, of a later format, or holds values out of range.
+    """
+    path = Path(path).expanduser()
+    about, tensors = _read(path)
+    if about.get("format") != FORMAT:
+        raise NemoExtError(
+            f"{path} is a voice file of format {about.get('format')}, and this version reads format {FORMAT}: "
+            "make the voice again, or install the version that made it"
+        )
+    try:
+        layout = VoiceLayout.from_list(about["layout"])
+        origin = dict(about["provenance"])
+        voice = Voice(
+            name=str(about["name"]),
+            vector=tensors["vector"],
+            layout=layout,
+            language=str(about["language"]),
+            pitch_mean=float(about["pitch_mean"]),
+            pitch_std=float(about["pitch_std"]),
+            styles={k.removeprefix("style/"): v for k, v in tensors.items() if k.startswith("style/")},
+            mel_stats=tensors.get("mel_stats"),
+            base=str(about["base"]),
+            base_hash=str(about["base_hash"]),
+            provenance=Provenance(**{**origin, "consent": Consent(**origin["consent"])}),
+        )
+        whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
+    except (KeyError, TypeError, ValueError) as error:
+        raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
+    if not whole or voice.vector.shape != (layout.size,):
+        raise NemoExtError(f"{path} is damaged (its numbers are not those that were written): copy it again")
+    _check_values(voice, path)
+    return voice
+
+
+def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
+    """The weighted mean of voices of one base model; weights are brought to a sum of 1.
+
+    Adapters enter the model linearly in the voice vector (modules/adapters.py), so a mean of vectors is a mean of what
+    the adapters add. Pitch is averaged in semitones, its deviation in Hz; a style is kept if every part has it.
+
+    Raises:
+        NemoExtError: nothing to mix, a weight that is no positive number, or voices of different base models.
+    """
+    if not parts:
+        raise NemoExtError("nothing to mix: give at least one voice")
+    for voice, weight in parts:
+        if not (math.isfinite(weight) and weight > 0):
+            raise NemoExtError(f"voice '{voice.name}' has weight {weight:g} in the mix: give a number above 0")
+    first = parts[0][0]
+    for voice, _ in parts[1:]:
+        if (voice.base_hash, voice.layout.hash) != (first.base_hash, first.layout.hash):
+            raise NemoExtError(
+                f"'{first.name}' belongs to base model '{first.base}' and '{voice.name}' to '{voice.base}': "
+                "only voices of one base model can be mixed"
+            )
+    if len(parts) == 1:
+        return first
+    total = sum(weight for _, weight in parts)
+    shares = [weight / total for _, weight in parts]
+    voices = [voice for voice, _ in parts]
+
+    def mean(arrays: Sequence[Vector]) -> Vector:
+        return sum(np.float64(w) * a for w, a in zip(shares, arrays, strict=True)).astype(np.float32)  # type: ignore[union-attr]
+
+    known = all(v.pitch_mean > 0 for v in voices)
+    spoken = name or "+".join(f"{v.name}:{w:.3g}" for v, w in zip(voices, shares, strict=True))
+    kept = [s for s in first.styles if all(s in v.styles for v in voices)]
+    heaviest = max(range(len(voices)), key=lambda i: shares[i])
+    return dataclasses.replace(
+        first,
+        name=spoken,
+        vector=mean([v.vector for v in voices]),
+        language=voices[heaviest].language,
+        pitch_mean=math.exp(sum(w * math.log(v.pitch_mean) for v, w in zip(voices, shares, strict=True)))
+        if known
+        else 0.0,
+        pitch_std=sum(w * v.pitch_std for v, w in zip(voices, shares, strict=True)) if known else 1.0,
+        styles={s: mean([v.styles[s] for v in voices]) for s in kept},
+        mel_stats=mean([v.mel_stats for v in voices if v.mel_stats is not None])
+        if all(v.mel_stats is not None for v in voices)
+        else None,
+        provenance=_mixed_provenance(voices, shares),
+    )
+
+
+def parse_mix(text: str) -> list[tuple[str, float]]:
+    """``"anna:0.7+bob:0.3"`` -> ``[("anna", 0.7), ("bob", 0.3)]``; a weight that is left out is 1.
+
+    Names may be paths. A name with a colon or a plus in it is possible alone, without a weight.
+
+    Raises:
+        NemoExtError: an empty name.
+    """
+    parts = []
+    for part in text.split("+"):
+        name, colon, weight = part.rpartition(":")
+        try:
+            parts.append((name.strip(), float(weight)) if colon else (part.strip(), 1.0))
+        except ValueError:  # a colon that belongs to the name
+            parts.append((part.strip(), 1.0))
+    if not all(name for name, _ in parts):
+        raise NemoExtError(f"'{text}' is no mix: write 'anna:0.7+bob:0.3'")
+    return parts
+
+
+def _mixed_provenance(voices: Sequence[Voice], shares: Sequence[float]) -> Provenance:
+    who = sorted({str(v.provenance.consent) for v in voices})
+    return Provenance(
+        made_by="mixed",
+        created=max(v.provenance.created for v in voices),
+        source=", ".join(f"{v.name} {w:.3g}" for v, w in zip(voices, shares, strict=True)),
+        recordings=sum(v.provenance.recordings for v in voices),
+        seconds=sum(v.provenance.seconds for v in voices),
+        # one unknown among several makes the whole unknown
+        consent=Consent() if "unknown" in who else Consent("; ".join(who), "see each", "see each"),
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Vector]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise NemoExtError(f"{path} is too large for a voice file: is it a model? give it as acoustic=")
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {})["voice"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if not isinstance(about, dict):
+            raise ValueError
+        if any(t.dtype != np.float32 for t in tensors.values()):
+            raise ValueError
+    except FileNotFoundError as error:
+        raise NemoExtError(f"no voice file at {path}") from error
+    except OSError as error:
+        raise NemoExtError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
+    return about, tensors
+
+
+def _check_values(voice: Voice, path: Path) -> None:
+    arrays = {"the vector": voice.vector, **{f"style '{k}'": v for k, v in voice.styles.items()}}
+    if voice.mel_stats is not None:
+        arrays["mel_stats"] = voice.mel_stats
+    for what, values in arrays.items():
+        largest = float(np.abs(values).max(initial=0.0))
+        if not np.isfinite(values).all() or largest > LARGEST:
+            raise NemoExtError(
+                f"{path}: {what} of voice '{voice.name}' has values that are no numbers or beyond +-{LARGEST:g} "
+                f"(largest {largest:g}), which would overflow in float16: make the voice again"
+            )
+    pitch = (voice.pitch_mean, voice.pitch_std)
+    if not (all(math.isfinite(p) for p in pitch) and 0 <= pitch[0] < 2000 and 0 < pitch[1] < 2000):
+        raise NemoExtError(f"{path}: the pitch of voice '{voice.name}' is {pitch[0]:g} +- {pitch[1]:g} Hz: no voice's")
+
+
+def _checksum(tensors: Mapping[str, Vector]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()[:32]
