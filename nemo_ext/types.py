@@ -124,6 +124,24 @@ class SegmentBatch:
         return _map_tensors(self, lambda t: t.pin_memory())
 
 
+@dataclass
+class CropBatch:
+    """What a speaker encoder trains on: pieces of recordings, all of one length."""
+
+    ids: list[str]
+    audio: Tensor  # (B, T_audio) float32 in [-1, 1]
+    voice_ids: Tensor  # (B,) int64, index into the model's speakers
+    frames: int = 0  # mel frames in all of them
+
+    def to(self, device: Any) -> CropBatch:
+        """The same batch with every tensor on ``device``."""
+        return _map_tensors(self, lambda t: t.to(device))
+
+    def pin_memory(self) -> CropBatch:
+        """The same batch with every tensor in page-locked memory."""
+        return _map_tensors(self, lambda t: t.pin_memory())
+
+
 def _map_tensors(batch: Any, function: Any) -> Any:
     changed = {f.name: function(v) for f in dataclasses.fields(batch) if hasattr(v := getattr(batch, f.name), "dim")}
     return dataclasses.replace(batch, **changed)

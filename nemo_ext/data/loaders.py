@@ -56,7 +56,7 @@ def acoustic_loaders(
     def loader(utterances: list[Utterance], tokens: list[np.ndarray], train: bool) -> DataLoader[Any]:
         dataset = AcousticDataset(utterances, tokens, features, voices)
         order = FrameBudgetSampler(dataset.lengths, frames_per_batch, seed, rank, world_size, shuffle=train)
-        return _loader(dataset, order, collate_acoustic, workers)
+        return loader_of(dataset, order, collate_acoustic, workers)
 
     _ready(corpus, features)
     tokens = encode_corpus(corpus.utterances, frontend, features.cache_dir)
@@ -84,8 +84,8 @@ def vocoder_loaders(
     train = SegmentDataset(corpus.train, features, segment_frames, seed)
     val = SegmentDataset(corpus.val, features, val_segment_frames or segment_frames, seed, one_each=True)
     return (
-        _loader(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
-        _loader(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
+        loader_of(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
+        loader_of(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
     )
 
 
@@ -95,7 +95,7 @@ def _ready(corpus: Corpus, features: FeatureStore) -> None:
         prepare(unknown, features)
 
 
-def _loader(dataset: Dataset[Any], order: Sampler[Any], collate: Callable[[Any], Any], workers: int) -> DataLoader[Any]:
+def loader_of(dataset: Dataset[Any], order: Sampler[Any], collate: Callable[[Any], Any], workers: int) -> DataLoader[Any]:
     # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
     kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
     return DataLoader(

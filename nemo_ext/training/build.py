@@ -12,9 +12,10 @@ from omegaconf import OmegaConf
 
 from nemo_ext.config import conform
 from nemo_ext.corpus.manifest import Corpus, load_corpus
+from nemo_ext.data.crops import crop_loaders
 from nemo_ext.data.features import FeatureConfig, FeatureStore
 from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
-from nemo_ext.data.prepare import base_voices, prepare
+from nemo_ext.data.prepare import base_voices, prepare, voice_name
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.training.config import TrainConfig
@@ -42,6 +43,8 @@ def build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
     corpus = _corpus(config)
+    if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
+        return _speaker(config, cls, settings, corpus)
     features = _features(config, corpus)
     identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}
     identity["features"] = dataclasses.asdict(config.features)
@@ -60,6 +63,29 @@ def build(config: TrainConfig) -> Built:
     identity |= {"text": text, "frames_per_batch": config.frames_per_batch}
     model = cls(OmegaConf.create(settings))
     train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
+    return Built(model, train, val, flat(identity))
+
+
+def _speaker(config: TrainConfig, cls: Any, settings: dict[str, Any], corpus: Corpus) -> Built:
+    spec = config.features.mel
+    names = sorted({voice_name(utterance) for utterance in corpus.train})
+    if len(names) < 2:
+        raise NemoExtError(
+            f"corpus {config.corpus} has the speaker '{names[0]}' only, and an encoder learns to tell speakers apart: "
+            "give a corpus of several"
+        )
+    strangers = sorted({voice_name(utterance) for utterance in corpus.val} - set(names))
+    if strangers:
+        raise NemoExtError(
+            f"corpus {config.corpus} validates with '{strangers[0]}', who is in no training utterance: make it again "
+            "with a split by utterances"
+        )
+    identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}
+    identity["features"] = {"mel": dataclasses.asdict(spec)}
+    voices = [{"name": name} for name in names]
+    model = cls(OmegaConf.create({**settings, "mel": dataclasses.asdict(spec), "voices": voices}))
+    crops = {"crop_seconds": settings["crop_seconds"], "batch_size": settings["batch_size"], "seed": config.seed}
+    train, val = crop_loaders(corpus, names, spec, workers=config.trainer.workers, **crops)
     return Built(model, train, val, flat(identity))
 
 
