@@ -32,6 +32,7 @@ def acoustic_loaders(
     seed: int = 0,
     rank: int | None = None,
     world_size: int | None = None,
+    embeddings: np.ndarray | None = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
 
@@ -48,20 +49,22 @@ def acoustic_loaders(
         seed: of the order of batches.
         rank: of this process among those that train together; asked of torch.distributed unless given.
         world_size: how many they are; each gets the same number of batches.
+        embeddings: ``(N, E)`` of the corpus's utterances, training before validation; see data.embeddings.
 
     Raises:
         NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
     """
 
-    def loader(utterances: list[Utterance], tokens: list[np.ndarray], train: bool) -> DataLoader[Any]:
-        dataset = AcousticDataset(utterances, tokens, features, voices)
+    def loader(utterances: list[Utterance], part: slice, train: bool) -> DataLoader[Any]:
+        vectors = None if embeddings is None else embeddings[part]
+        dataset = AcousticDataset(utterances, tokens[part], features, voices, vectors)
         order = FrameBudgetSampler(dataset.lengths, frames_per_batch, seed, rank, world_size, shuffle=train)
         return loader_of(dataset, order, collate_acoustic, workers)
 
     _ready(corpus, features)
     tokens = encode_corpus(corpus.utterances, frontend, features.cache_dir)
     cut = len(corpus.train)
-    return loader(corpus.train, tokens[:cut], train=True), loader(corpus.val, tokens[cut:], train=False)
+    return loader(corpus.train, slice(cut), train=True), loader(corpus.val, slice(cut, None), train=False)
 
 
 def vocoder_loaders(

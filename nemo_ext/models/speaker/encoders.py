@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+import torch
+
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import SpeakerEncoder
 
@@ -17,6 +19,11 @@ def speaker_encoder(spec: str) -> SpeakerEncoder:
     Raises:
         NemoExtError: neither; or its package is not installed, or the file is not there or holds something else.
     """
+    with torch.random.fork_rng(devices=[]):  # modules draw their first weights: a training's chance is left alone
+        return _found(spec)
+
+
+def _found(spec: str) -> SpeakerEncoder:
     if spec == "resemblyzer":
         return _resemblyzer()
     if not spec.endswith(".nemo"):
