@@ -40,9 +40,7 @@ MODELS: dict[str, str | None] = {
     "nemo_ext.models.vocoder.hifigan.HifiGan": "nemo.collections.tts.models.hifigan.HifiGanModel",
     "nemo_ext.models.vocoder.vocos.Vocos": None,
     # TitaNet, ECAPA and SpeakerNet are all of this stock class
-    "nemo_ext.models.speaker.model.SpeakerModel": (
-        "nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel"
-    ),
+    "nemo_ext.models.speaker.model.SpeakerModel": ("nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel"),
 }
 _common.ALLOWED_TARGET_PREFIXES.extend(path for path in MODELS if path not in _common.ALLOWED_TARGET_PREFIXES)
 

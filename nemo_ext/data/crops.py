@@ -37,7 +37,13 @@ class CropDataset(Dataset[CropItem]):
     """
 
     def __init__(
-        self, folder: Any, utterances: Sequence[Utterance], speakers: Sequence[str], samples: int, spec: MelSpec, seed: int
+        self,
+        folder: Any,
+        utterances: Sequence[Utterance],
+        speakers: Sequence[str],
+        samples: int,
+        spec: MelSpec,
+        seed: int,
     ) -> None:
         """``folder``: the corpus's; ``speakers``: the model's, whose order gives the voice ids.
 
@@ -47,7 +53,9 @@ class CropDataset(Dataset[CropItem]):
         rows = {name: number for number, name in enumerate(speakers)}
         for utterance in utterances:
             if voice_name(utterance) not in rows:
-                raise NemoExtError(f"utterance '{utterance.id}' is spoken by '{voice_name(utterance)}', of no training data")
+                raise NemoExtError(
+                    f"utterance '{utterance.id}' is spoken by '{voice_name(utterance)}', of no training data"
+                )
         self.folder, self.utterances, self.samples, self.seed, self.spec = folder, list(utterances), samples, seed, spec
         self.voice_ids = [rows[voice_name(utterance)] for utterance in utterances]
         lengths = np.array([utterance.duration * spec.sample_rate for utterance in utterances])

@@ -37,9 +37,7 @@ def embed_corpus(utterances: Sequence[Utterance], store: FeatureStore, encoder: 
     return np.stack([known[key] for key in hashes]) if hashes else np.zeros((0, encoder.size), np.float32)
 
 
-def mean_embeddings(
-    utterances: Sequence[Utterance], embeddings: np.ndarray, voices: Sequence[BaseVoice]
-) -> np.ndarray:
+def mean_embeddings(utterances: Sequence[Utterance], embeddings: np.ndarray, voices: Sequence[BaseVoice]) -> np.ndarray:
     """The base voices' embeddings ``(voices, E)``: of each the mean over its utterances, brought to unit length."""
     rows = {voice.name: number for number, voice in enumerate(voices)}
     sums = np.zeros((len(voices), embeddings.shape[1]))

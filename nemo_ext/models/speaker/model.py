@@ -27,6 +27,7 @@ from nemo_ext.losses.speaker import additive_angular_margin
 from nemo_ext.models.stock import stock_mel_spec
 from nemo_ext.types import CropBatch, MelSpec, Preview
 
+
 @dataclass
 class SpeakerConfig:
     """What a person chooses of a speaker encoder; ``nemo_config`` spells it out in NeMo's own keys."""

@@ -39,8 +39,8 @@ class NemoEncoder:
         model: Any = _nemo.restore(path)
         if not isinstance(model, SpeakerModel):
             raise NemoExtError(
-                f"{path} holds a {type(model).__name__}, which is no speaker encoder: give a TitaNet or ECAPA, or train "
-                "one with `nemo-ext train model=speaker`"
+                f"{path} holds a {type(model).__name__}, which is no speaker encoder: give a TitaNet or ECAPA, or "
+                "train one with `nemo-ext train model=speaker`"
             )
         self.model, self.name, self.size = model, path.name, model.embedding_size
         self.identity = _identity(model)

@@ -91,9 +91,7 @@ class Resemblyzer(nn.Module):
     def mel(self, audio: Tensor) -> Tensor:
         """``audio (T_audio,)`` at 16 kHz -> mel of the power spectrum ``(T_mel, 40)``, not its logarithm."""
         window = torch.hann_window(_N_FFT, device=audio.device)  # periodic
-        spectrum = torch.stft(
-            audio, _N_FFT, _HOP, window=window, center=True, pad_mode="constant", return_complex=True
-        )
+        spectrum = torch.stft(audio, _N_FFT, _HOP, window=window, center=True, pad_mode="constant", return_complex=True)
         power: Tensor = spectrum.abs().square()
         return (self.basis @ power).T  # type: ignore[operator]
 
