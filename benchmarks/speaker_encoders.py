@@ -113,8 +113,8 @@ def main() -> None:
         f"NEMO_EXT_CORPORA=DIR python benchmarks/speaker_encoders.py --threads {args.threads}",
         [
             describe(),
-            f"{len(paths)} utterances ({seconds / 60:.1f} min) of {len(set(speaker))} speakers: `vctk_mini` (4, one studio) "
-            f"and `librispeech_multi` (10, one home each). Cosines and equal error rate over all pairs of utterances, "
+            f"{len(paths)} utterances ({seconds / 60:.1f} min) of {len(set(speaker))} speakers: `vctk_mini` (4, one "
+            f"studio) and `librispeech_multi` (10, one home each). Cosines and equal error rate over all pairs of utterances, "
             f"{every.pairs} of them; then within each set. Speed: times real time, reading from disk left out, "
             f"{args.threads} thread(s), the best of {args.passes} passes in one run.",
             table(
@@ -137,8 +137,8 @@ def compared(theirs: Any, preprocess: Any, recordings: list[Recording], found: d
     each = (found["resemblyzer, ours"] * found["resemblyzer, the package"]).sum(axis=1)
     return (
         "Ours beside the package, cosine between the embeddings of one recording: on the same speech, silence cut by "
-        f"the package's detector for both, at least {min(alike):.6f}; each with its own way of skipping silence, median "
-        f"{np.median(each):.3f}, lowest {each.min():.3f}."
+        f"the package's detector for both, at least {min(alike):.6f}; each with its own way of skipping silence, "
+        f"median {np.median(each):.3f}, lowest {each.min():.3f}."
     )
 
 

@@ -101,6 +101,7 @@ def _ready(corpus: Corpus, features: FeatureStore) -> None:
 def loader_of(
     dataset: Dataset[Any], order: Sampler[Any], collate: Callable[[Any], Any], workers: int
 ) -> DataLoader[Any]:
+    """A loader of ``dataset`` in the sampler's ``order``."""
     # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
     kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
     return DataLoader(
