@@ -54,7 +54,8 @@ class CropDataset(Dataset[CropItem]):
         for utterance in utterances:
             if voice_name(utterance) not in rows:
                 raise NemoExtError(
-                    f"utterance '{utterance.id}' is spoken by '{voice_name(utterance)}', of no training data"
+                    f"utterance '{utterance.id}' is spoken by '{voice_name(utterance)}', who is none of the model's "
+                    "speakers"
                 )
         self.folder, self.utterances, self.samples, self.seed, self.spec = folder, list(utterances), samples, seed, spec
         self.voice_ids = [rows[voice_name(utterance)] for utterance in utterances]

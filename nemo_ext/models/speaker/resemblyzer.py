@@ -6,8 +6,10 @@ d-vector of a recording is the mean over its windows, again of unit length. The 
 package ``resemblyzer``, which is found but **never imported**: its import needs a voice activity detector
 (webrtcvad) and a function of scipy that no longer exist in current versions.
 
-What we changed: silence is skipped by level (audio/activity.py) instead of by that detector; resampling is soxr's.
-With silence skipped alike the embeddings are those of the package (benchmarks/speaker_encoders.md).
+What we changed: silence is skipped by level (audio/activity.py) instead of by that detector; every recording is brought
+to one level (the package raises quiet ones only, and the network hears levels, so that one's microphone changes one's
+voice); resampling is soxr's. Given the same samples the embeddings are those of the package
+(benchmarks/speaker_encoders.md).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _N_FFT, _HOP, _BANDS = 400, 160, 40  # 25 ms, 10 ms
 _WINDOW = 160  # frames that the network reads at a time
 _STEP = 77  # frames from one window to the next: 1.3 windows a second
 _COVERAGE = 0.75  # of the last window that must be recording, or it is left out
-_LEVEL = -30.0  # dBFS; quieter recordings are raised to it
+_LEVEL = -26.0  # dBFS that every recording is brought to: as many errors as with the package's levels
 _LEAST = 0.25  # s of speech
 _METHOD = 1  # raise it when the same recording and weights give other numbers
 _WEIGHTS = "pretrained.pt"
@@ -76,11 +78,11 @@ class Resemblyzer(nn.Module):
         speech = without_silence(resample(audio, sample_rate, _RATE), _RATE)
         if len(speech) < _LEAST * _RATE:
             raise NemoExtError("there is no speech in this recording: it is silent, or nearly so")
-        return self.embed_speech(_raised(speech))
+        return self.embed_speech(_levelled(speech))
 
     @torch.inference_mode()
     def embed_speech(self, speech: np.ndarray) -> np.ndarray:
-        """``speech (T_audio,)`` at 16 kHz, without silence and loud enough -> ``(256,)`` float32."""
+        """``speech (T_audio,)`` at 16 kHz, without silence, of usual level -> ``(256,)`` float32."""
         starts = _window_starts(len(speech))
         padded = np.pad(speech, (0, max(0, (starts[-1] + _WINDOW) * _HOP - len(speech))))
         mel = self.mel(torch.from_numpy(padded.astype(np.float32)))
@@ -123,7 +125,7 @@ def _window_starts(samples: int) -> list[int]:
     return starts[:-1] if covered < _COVERAGE and len(starts) > 1 else starts
 
 
-def _raised(audio: np.ndarray) -> np.ndarray:
-    """``audio`` raised to -30 dBFS RMS if it is quieter."""
+def _levelled(audio: np.ndarray) -> np.ndarray:
+    """``audio`` with an RMS of -26 dBFS. What then lies beyond full scale is not cut: nobody hears it."""
     level = 10.0 * math.log10(max(float(np.mean(np.square(audio, dtype=np.float64))), 1e-12))
-    return audio * np.float32(10.0 ** (max(0.0, _LEVEL - level) / 20.0))
+    return audio * np.float32(10.0 ** ((_LEVEL - level) / 20.0))

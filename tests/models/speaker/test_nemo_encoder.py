@@ -1,4 +1,4 @@
-"""Speaker models of stock NeMo as encoders. Small ones, made with NeMo's own classes: weights are not to be had here."""
+"""Speaker models of stock NeMo as encoders: small ones, made with NeMo's own classes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def stock_model(encoder: str, pool_mode: str = "attention"):
     return EncDecSpeakerLabelModel(cfg=OmegaConf.create(cfg)).eval()
 
 
-@pytest.mark.parametrize(("kind", "pool_mode"), [("titanet", "attention"), ("ecapa", "attention"), ("ecapa", "xvector")])
+@pytest.mark.parametrize(
+    ("kind", "pool_mode"), [("titanet", "attention"), ("ecapa", "attention"), ("ecapa", "xvector")]
+)
 def test_a_stock_checkpoint_embeds_as_stock_does(tmp_path, speech, kind, pool_mode):
     stock = stock_model(kind, pool_mode)
     stock.save_to(str(tmp_path / f"{kind}.nemo"))
