@@ -31,6 +31,7 @@ Vector = NDArray[np.float32]
 
 FORMAT = 1  # raise it when the file's meaning changes; files of later formats are refused
 SUFFIX = ".voice"
+WITH_THE_BASE = "trained with the base"  # who made a base voice
 # Far above what training reaches (embeddings are of the order of 1) and far enough below float16's 65,504 that a
 # product of two such values with a normalized activation still fits.
 LARGEST = 100.0
@@ -120,7 +121,7 @@ class Consent:
 class Provenance:
     """Where a voice came from."""
 
-    made_by: str = ""  # trained with the base, adapted, zero-shot, mixed, migrated
+    made_by: str = ""  # WITH_THE_BASE, adapted, zero-shot, mixed, migrated
     created: str = ""  # ISO 8601
     source: str = ""  # name of the corpus, of the clip, of the voices that were mixed
     recordings: int = 0
@@ -144,7 +145,15 @@ class Voice:
     mel_stats: Vector | None = None  # (2, n_mels) mean and deviation of its log-mels; centre references for styles
     base: str = ""  # name of the base model
     base_hash: str = ""
+    base_parameters: int = 0  # that the base model speaks with; 0: not known
     provenance: Provenance = field(default_factory=Provenance)
+
+    def __str__(self) -> str:
+        """``'anna' (adapted; consent: unknown)``; of a base voice, only its name."""
+        if self.provenance.made_by == WITH_THE_BASE:
+            return f"'{self.name}'"
+        made = self.provenance.made_by or "of unknown origin"
+        return f"'{self.name}' ({made}; consent: {self.provenance.consent})"
 
 
 def save(voice: Voice, path: str | Path) -> Path:
@@ -170,6 +179,7 @@ def save(voice: Voice, path: str | Path) -> Path:
         "pitch_std": voice.pitch_std,
         "base": voice.base,
         "base_hash": voice.base_hash,
+        "base_parameters": voice.base_parameters,
         "layout": voice.layout.to_list(),
         "layout_hash": voice.layout.hash,
         "provenance": dataclasses.asdict(voice.provenance),
@@ -214,6 +224,7 @@ def load(path: str | Path) -> Voice:
             mel_stats=tensors.get("mel_stats"),
             base=str(about["base"]),
             base_hash=str(about["base_hash"]),
+            base_parameters=int(about.get("base_parameters", 0)),
             provenance=Provenance(**{**origin, "consent": Consent(**origin["consent"])}),
         )
         whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
