@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from nemo_ext.errors import NemoExtError
 
 Vector = NDArray[np.float32]
+_Record = TypeVar("_Record", "Consent", "Provenance")
 
 FORMAT = 1  # raise it when the file's meaning changes; files of later formats are refused
 SUFFIX = ".voice"
@@ -213,6 +214,7 @@ def load(path: str | Path) -> Voice:
     try:
         layout = VoiceLayout.from_list(about["layout"])
         origin = dict(about["provenance"])
+        consent = _typed(Consent, origin.pop("consent"))
         voice = Voice(
             name=str(about["name"]),
             vector=tensors["vector"],
@@ -225,10 +227,10 @@ def load(path: str | Path) -> Voice:
             base=str(about["base"]),
             base_hash=str(about["base_hash"]),
             base_parameters=int(about.get("base_parameters", 0)),
-            provenance=Provenance(**{**origin, "consent": Consent(**origin["consent"])}),
+            provenance=dataclasses.replace(_typed(Provenance, origin), consent=consent),
         )
         whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     if not whole or voice.vector.shape != (layout.size,):
         raise NemoExtError(f"{path} is damaged (its numbers are not those that were written): copy it again")
@@ -340,6 +342,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Vector]]:
     except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     return about, tensors
+
+
+def _typed(cls: type[_Record], values: Mapping[str, Any]) -> _Record:
+    """A flat dataclass from a stranger's JSON: fields that it has, of the kinds that it has."""
+    kinds: dict[str, Any] = {f.name: type(f.default) for f in dataclasses.fields(cls)}
+    return cls(**{name: kinds[name](value) for name, value in values.items()})
 
 
 def _check_values(voice: Voice, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Options of ``nemo-ext say``."""
+"""Options of ``nemo-ext say`` and ``nemo-ext voice``."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ class SayConfig:
     )
     timings: str = option("", "file to write, .json: when each word and token is spoken", path=True)
     device: str = option("auto", "cpu, cuda, cuda:1 ..., or auto: a GPU where there is one")
+
+
+@dataclass
+class VoiceConfig:
+    """Show a voice file, list a folder of them, or mix a new one: give one of ``show``, ``list`` and ``mix``."""
+
+    show: str = option("", "voice file, or name of a voice, to show", path=True)
+    list: str = option("", "folder whose voice files to list", path=True)
+    mix: str = option("", "voices with weights: anna:0.7+bob:0.3; names, or .voice files", verbatim=True)
+    out: str = option("", "voice file to write the mix to", path=True)
+    voices: str = option("", "folder in which names are looked up; this one when left out", path=True)
+    acoustic: str = option("", "base model, a .nemo file: its base voices can then take part", path=True)
