@@ -11,6 +11,7 @@ the base model it belongs to, where it came from and who agreed to it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -194,7 +195,8 @@ def save(voice: Voice, path: str | Path) -> Path:
     except OSError as error:
         raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a place that cannot be written cannot be tidied either
+            beside.unlink()
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
@@ -58,7 +59,8 @@ def write_timings(path: Path, speech: Speech) -> None:
     except OSError as error:
         raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def _times(start: float, end: float, first: int, past: int) -> dict[str, Any]:
