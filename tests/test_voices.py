@@ -136,8 +136,7 @@ def test_one_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path) -> None
         path.write_bytes(damaged)
         try:
             found = voices.load(path)
-        except NemoExtError as error:
-            assert "\n" not in str(error)
+        except NemoExtError:
             continue
         assert at < header, at
         assert found.vector.tobytes() == voice.vector.tobytes()
@@ -291,8 +290,8 @@ def test_voices_of_two_models_are_not_mixed() -> None:
     other = make("bob", base="other.nemo", base_hash="f" * 16)
     with pytest.raises(NemoExtError, match=r"'runs/model\.nemo' and 'bob' to 'other\.nemo'"):
         voices.mix([(make(), 0.5), (other, 0.5)])
+    layout = VoiceLayout.of({"embedding": (LAYOUT.size,)})
     with pytest.raises(NemoExtError, match="only voices of one base model"):
-        layout = VoiceLayout.of({"embedding": (LAYOUT.size,)})
         voices.mix([(make(), 0.5), (make("bob", layout=layout), 0.5)])
 
 
