@@ -49,9 +49,10 @@ from nemo_ext.modules.fft import run_predictor, run_stack
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
-from nemo_ext.voices import Provenance, Voice, VoiceLayout
+from nemo_ext.voices import WITH_THE_BASE, Provenance, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
+_NOT_SPOKEN_WITH = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.")
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -155,7 +156,8 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             pitch_std=told.pitch_std,
             base=self.origin,
             base_hash=self.weights_hash(),
-            provenance=Provenance("trained with the base", recordings=told.utterances, seconds=told.seconds),
+            base_parameters=self.parameters_spoken_with(),
+            provenance=Provenance(WITH_THE_BASE, recordings=told.utterances, seconds=told.seconds),
         )
 
     def voice_vector(self, name: str) -> Tensor:
@@ -168,8 +170,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         Left out are the aligner, which only training uses, and the table of base voices, since a voice brings its own
         embedding.
         """
-        apart = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.")
-        state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(apart)]
+        state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(_NOT_SPOKEN_WITH)]
         # torch counts the writes to a tensor, except to those made in inference mode, which nobody trains
         written = tuple((v.data_ptr(), 0 if v.is_inference() else v._version) for _, v in state)
         if self._hashed is None or self._hashed[0] != written:
@@ -179,6 +180,10 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
                 digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
             self._hashed = (written, digest.hexdigest()[:16])
         return self._hashed[1]
+
+    def parameters_spoken_with(self) -> int:
+        """Number of parameters that inference uses: without aligner and table of base voices, as ``weights_hash``."""
+        return sum(v.numel() for k, v in self.named_parameters() if not k.startswith(_NOT_SPOKEN_WITH))
 
     def _voice_table(self) -> Tensor:
         """``(voices, E)``: E is 0 for a stock model of a single speaker."""
@@ -244,7 +249,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             durations: ``(B, T_text)`` frames of each token, instead of the predicted ones; ``pace`` does not apply.
 
         Raises:
-            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known.
+            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; energy, and the model knows none.
         """
         module, given = self.fastpitch, self._conditions(voice)
         encoded, mask = self._encode(tokens, given)
@@ -265,11 +270,14 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=pitch.device) / 12.0)
             pitch = (pitch * ratio + mean * (ratio - 1.0) / std) * mask
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
+        if module.energy_predictor is None and _asks_for(energy, 0.0):
+            raise NemoExtError("this model was trained without energy, so energy= changes nothing in it: leave it out")
         if module.energy_predictor is not None:
             log_energy = self._predict("energy_predictor", encoded, mask, given)
             if _asks_for(energy, 0.0):  # predicted is log(energy + 1)
                 factor = 10.0 ** (torch.as_tensor(energy, device=pitch.device) / 20.0)
-                log_energy = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                changed = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                log_energy = torch.where(factor == 1.0, log_energy, changed)  # exactly as it is where nothing is asked
             encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
         expanded, mel_lens = expand(encoded, durations)
         return AcousticOutput(
