@@ -39,12 +39,12 @@ class StyleConfig:
     tokens: int = 0  # how many; 0: the model has no style
     size: int = 32  # S, length of the style vector
     heads: int = 4  # of the attention over the tokens; S is a multiple of it
-    width: int = 48  # channels of the reference encoder
+    width: int = 64  # channels of the reference encoder
     layers: int = 3  # convolutions, each of which halves the number of frames
     kernel_size: int = 5  # frames
     dropout: float = 0.2  # in the reference encoder
     unstyled: float = 0.1  # share of the training utterances that are given no style, so that none can be asked for
-    own: float = 0.3  # share of the training references centred on themselves, as an unknown speaker's are
+    own: float = 0.2  # share of the training references centred on themselves, as an unknown speaker's are
     adversary: float = 0.3  # factor on the reversed gradient of the speaker classifier; 0: none
     labels: float = 1.0  # weight of the style classifier, where the manifest has labels; 0: none
 

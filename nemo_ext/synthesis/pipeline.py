@@ -19,8 +19,9 @@ import torch
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.synthesis import joining
 from nemo_ext.synthesis.casting import Cast
+from nemo_ext.synthesis.styling import find_style
 from nemo_ext.types import AcousticModel, Speech, Tokens, VocoderModel
-from nemo_ext.voices import Voice
+from nemo_ext.voices import Vector, Voice
 
 # what a person may ask for: lowest, highest, unit
 LIMITS = {
@@ -111,6 +112,7 @@ class Pipeline:
         pitch: float = 0.0,
         volume: float = 0.0,
         language: str | None = None,
+        style: str | None = None,
     ) -> Speech:
         """Speak ``text``, of any length.
 
@@ -121,13 +123,16 @@ class Pipeline:
             pitch: shift in semitones, -24 to 24.
             volume: gain in dB, -60 to 20. Never clips: peaks are limited, and the notes say so.
             language: ISO 639-1; the voice's own when None.
+            style: a name, with a strength or a sum of them, a recording, or token weights: synthesis/styling.py; the
+                voice's neutral style when None.
 
         Raises:
-            NemoExtError: nothing to speak in ``text``, an unknown voice, or a value out of range.
+            NemoExtError: nothing to speak in ``text``, an unknown voice or style, or a value out of range.
         """
         for name, value in (("pace", pace), ("pitch", pitch), ("volume", volume)):
             _check_range(name, value)
         chosen, notes = self._voice(voice)
+        manner = find_style(style, self.acoustic, chosen, self.cast)
         language = language or chosen.language
         notes = [*self.notes, *notes]
         pieces: list[_Piece] = []
@@ -139,7 +144,7 @@ class Pipeline:
                 unknown += [(character, position + at) for character, at in error.unknown]
                 continue
             unknown += [(character, position + at) for character, at in tokens.unknown]
-            pieces.append(self._speak(tokens, chosen, pace, pitch, pause / pace))
+            pieces.append(self._speak(tokens, chosen, manner, pace, pitch, pause / pace))
         if not pieces:
             reason = f"; {_left_out(unknown)}" if unknown else ""
             raise NothingToSpeak(f"nothing to speak in {_shortened(text)}: give at least one word{reason}", unknown)
@@ -164,7 +169,11 @@ class Pipeline:
         return self.cast.find(names[0]), [f"no voice was given: '{names[0]}', the first{others}"]
 
     @torch.inference_mode()
-    def _speak(self, tokens: Tokens, voice: Voice, pace: float, pitch: float, pause: float) -> _Piece:
+    def _speak(
+        self, tokens: Tokens, voice: Voice, style: Vector | None, pace: float, pitch: float, pause: float
+    ) -> _Piece:
+        # a model without style knows no such input
+        given = {} if style is None else {"style": torch.from_numpy(style).to(self.device)[None]}
         ids = torch.from_numpy(tokens.ids).to(self.device)[None]
         said = self.acoustic.predict_mel(
             ids,
@@ -173,6 +182,7 @@ class Pipeline:
             pitch_stats=torch.tensor([[voice.pitch_mean, voice.pitch_std]], device=self.device),
             pace=pace,
             pitch_shift=pitch,
+            **given,
         )
         mel = said.mel[:, :, : int(said.mel_lens[0])]
         return _Piece(tokens, said.durations[0].cpu().numpy(), mel[0].float().cpu().numpy(), self._decode(mel), pause)

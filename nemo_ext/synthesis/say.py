@@ -38,6 +38,7 @@ def say(cfg: SayConfig) -> Speech:
         pitch=cfg.pitch,
         volume=cfg.volume,
         language=cfg.language or None,
+        style=cfg.style or None,
     )
     taken = time.perf_counter() - started
     write(out, speech.audio, speech.sample_rate)
