@@ -96,6 +96,7 @@ class Batch:
     energy: Tensor  # (B, T_mel) float32: L2 norm of the linear magnitude spectrum's frame
     attn_prior: Tensor  # (B, T_mel, T_text) float32, beta-binomial
     voice_ids: Tensor  # (B,) int64, index into the model's base voices
+    style_ids: Tensor | None = None  # (B,) int64, index into the model's named styles; -1 where none is labelled
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
