@@ -26,7 +26,7 @@ from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, nemo_config
+from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.stock import stock_mel_spec
@@ -95,12 +95,16 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             cfg.train_ds = {"dataset": {"_target_": _STOCK_DATASET}, "defer_setup": True}
         self.frontend: Any = None  # set by _setup_tokenizer, which stock's constructor calls
         super().__init__(cfg=cfg, trainer=trainer)
+        self.encoder: VoiceEncoder | None = None  # of whose embeddings the voices are; None: a learned table
+        self.voice_projection: torch.nn.Linear | None = None
         if ours:
             del self._cfg.train_ds
             self.voices = [BaseVoice(**voice) for voice in cfg.voices]
             self.mel_spec = MelSpec(**cfg.mel)
             # stock makes the table for two voices and more; here one voice is a vector as well
             self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), cfg.symbols_embedding_dim)
+            if "encoder" in cfg:
+                self._take_embeddings_of(VoiceEncoder(**cfg.encoder), cfg.symbols_embedding_dim)
             # the output starts at the level of speech, which saves the first hundred steps
             torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
@@ -129,6 +133,18 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         self.vocab = SimpleNamespace(tokens=table.symbols, pad=table.pad)
 
     # ------------------------------------------------------------------ voices
+
+    def _take_embeddings_of(self, encoder: VoiceEncoder, width: int) -> None:
+        """The embedding in a voice is a speaker encoder's, of any speaker; what is learned is how to read it."""
+        self.encoder = encoder
+        self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), encoder.size)
+        self.fastpitch.speaker_emb.weight.requires_grad_(False)
+        self.voice_projection = torch.nn.Linear(encoder.size, width)
+
+    def set_base_embeddings(self, table: Tensor) -> None:
+        """``table (voices, E)``: the base voices' embeddings, for a model whose voices are a speaker encoder's."""
+        with torch.no_grad():
+            self._voice_table().copy_(table)
 
     def _sites(self) -> list[Site]:
         module = self.fastpitch
@@ -207,7 +223,10 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
         """``voice (B, P)``, or ``(B, E)`` for voices without adapters; ``style (B, S)``, None: no style."""
         weights = self.voice_adapters.weights(voice)
-        speaker = weights.embedding[:, None] if weights.embedding.shape[1] else None
+        embedding = weights.embedding
+        if self.voice_projection is not None:
+            embedding = self.voice_projection(embedding)
+        speaker = embedding[:, None] if embedding.shape[1] else None
         if style is None:
             return _Conditions(weights, speaker, speaker)
         projected = self._style().conditions(style)
@@ -306,6 +325,12 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- training
 
+    def _own_voices(self, batch: Batch) -> Tensor:
+        """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
+        if self.encoder is not None and batch.embedding is not None:
+            return batch.embedding
+        return self._voice_table()[batch.voice_ids]
+
     def align(self, batch: Batch, mask: Tensor, condition: Tensor | None) -> Alignment:
         """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``."""
         aligner = self.aligner
@@ -333,7 +358,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         heard: dict[str, Tensor] = {}
         if style is None and self.style is not None:
             style, heard = self.style.learn(batch, voices_known=voice is None)
-        given = self._conditions(self._voice_table()[batch.voice_ids] if voice is None else voice, style)
+        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
