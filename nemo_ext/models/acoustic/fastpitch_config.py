@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.modules.adapters import AdapterConfig
+from nemo_ext.modules.style import StyleConfig
 from nemo_ext.types import MelSpec
 
 
@@ -58,6 +59,7 @@ class FastPitchConfig:
     voice_encoder: str = ""  # resemblyzer or PATH.nemo: voices are that speaker encoder's; empty: a learned table
     voice_conditions: list[str] = field(default_factory=lambda: ["encoder", "decoder", "predictors", "aligner"])
     voice_adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    style: StyleConfig = field(default_factory=StyleConfig)
     losses: FastPitchLosses = field(default_factory=FastPitchLosses)
     optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
 
@@ -95,6 +97,11 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
     if cfg.get("encoder"):
         kept["encoder"] = cfg.encoder
     kept["voice_adapters"] = OmegaConf.merge(OmegaConf.structured(AdapterConfig), cfg.get("voice_adapters") or {})
+    if (cfg.get("style") or {}).get(
+        "tokens", 0
+    ):  # else nothing stands there: files of models without style are as ever
+        kept["style"] = OmegaConf.merge(OmegaConf.structured(StyleConfig), cfg.style)
+        kept["style_names"] = list(cfg.get("style_names") or [])
     return OmegaConf.create(
         {
             **{k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in kept.items()},
