@@ -115,8 +115,8 @@ def main() -> None:
             describe(),
             f"{len(paths)} utterances ({seconds / 60:.1f} min) of {len(set(speaker))} speakers: `vctk_mini` (4, one "
             "studio) and `librispeech_multi` (10, one home each). Cosines and equal error rate over all pairs of "
-            f"utterances, {every.pairs} of them; then within each set. Speed: times real time, in processor time, reading left "
-            f"out, {args.threads} thread(s), the best of {args.passes} passes in one run.",
+            f"utterances, {every.pairs} of them; then within each set. Speed: times real time, in processor time, "
+            f"reading left out, {args.threads} thread(s), the best of {args.passes} passes in one run.",
             table(
                 ["encoder", "values", "one speaker", "two speakers", "EER", *(f"EER {name}" for name in sets), "speed"],
                 rows,
