@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
-from nemo_ext.models.stock import stock_mel_spec
+from nemo_ext.models.stock import stock_mel_spec, stock_voices
 from nemo_ext.modules.adapters import (
     AdapterConfig,
     Site,
@@ -99,7 +99,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             # the output starts at the level of speech, which saves the first hundred steps
             torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
-            self.voices = _stock_voices(cfg)
+            self.voices = stock_voices(cfg)
             self.mel_spec = stock_mel_spec(cfg.preprocessor)
             self.frontend = self.frontend or StockFrontend(self)
         weights: Any = OmegaConf.to_container(cfg.losses) if "losses" in cfg else {}
@@ -168,7 +168,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         Left out are the aligner, which only training uses, and the table of base voices, since a voice brings its own
         embedding.
         """
-        apart = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.")
+        apart = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.", "fastpitch.speaker_encoder.")
         state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(apart)]
         # torch counts the writes to a tensor, except to those made in inference mode, which nobody trains
         written = tuple((v.data_ptr(), 0 if v.is_inference() else v._version) for _, v in state)
@@ -187,6 +187,8 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             return module.speaker_emb.weight
         if module.speaker_encoder is not None and module.speaker_encoder.lookup_module is not None:
             return module.speaker_encoder.lookup_module.table.weight
+        if module.speaker_encoder is not None and module.speaker_encoder.precomputed_emb is not None:
+            return module.speaker_encoder.precomputed_emb[None]
         return module.proj.weight.new_zeros(len(self.voices), 0)
 
     def _conditions(self, voice: Tensor) -> _Conditions:
@@ -394,16 +396,3 @@ def _mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean squared error over the True positions of ``valid`` (broadcast over channels)."""
     valid = valid.expand_as(predicted)
     return ((predicted - target).square() * valid).sum() / valid.sum()
-
-
-def _stock_voices(cfg: DictConfig) -> list[BaseVoice]:
-    """Stock checkpoints number their speakers and keep one mean and standard deviation of pitch, if any."""
-    dataset = cfg.train_ds.dataset if "train_ds" in cfg and cfg.train_ds else {}
-    mean, std = (dataset[k] if dataset.get(k) else None for k in ("pitch_mean", "pitch_std"))
-    encoder = cfg.speaker_encoder if "speaker_encoder" in cfg and cfg.speaker_encoder else {}
-    count = cfg.n_speakers if "n_speakers" in cfg else 1
-    count = encoder["lookup_module"]["n_speakers"] if "lookup_module" in encoder else count
-    return [
-        BaseVoice(name=f"speaker_{i}", pitch_mean=float(mean or 0.0), pitch_std=float(std or 1.0))
-        for i in range(max(int(count), 1))
-    ]
