@@ -34,4 +34,7 @@ def stock_voices(cfg: Mapping[str, Any]) -> list[BaseVoice]:
     count = 1 if encoder.get("precomputed_embedding_dim") else max(int(count), 1)
     mean, std = float(dataset.get("pitch_mean") or 0.0), float(dataset.get("pitch_std") or 0.0)
     known = mean > 0 and std > 0
-    return [BaseVoice(f"speaker_{i}", pitch_mean=mean if known else 0.0, pitch_std=std if known else 1.0) for i in range(count)]
+    return [
+        BaseVoice(f"speaker_{i}", pitch_mean=mean if known else 0.0, pitch_std=std if known else 1.0)
+        for i in range(count)
+    ]

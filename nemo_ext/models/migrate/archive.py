@@ -66,7 +66,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise NemoExtError(f"{path} is no .nemo file, or a damaged one: copy it again") from error
     for needed in (_CONFIG, _WEIGHTS):
         if needed not in files:
-            raise NemoExtError(f"{path} holds no {needed}, so it is no checkpoint of one model: give a whole .nemo file")
+            raise NemoExtError(
+                f"{path} holds no {needed}, so it is no checkpoint of one model: give a whole .nemo file"
+            )
     config = _config(files.pop(_CONFIG), path)
     return Checkpoint(path, config, _weights(files.pop(_WEIGHTS), path), files)
 
@@ -84,7 +86,9 @@ def _name(member: tarfile.TarInfo, path: Path) -> str:
 def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
     most = _MOST_WEIGHTS if PurePosixPath(member.name).name == _WEIGHTS else _MOST_OF_ANOTHER
     if member.size > most:
-        raise NemoExtError(f"{path}: '{member.name}' has {member.size >> 20} MiB, more than any model's: it is not read")
+        raise NemoExtError(
+            f"{path}: '{member.name}' has {member.size >> 20} MiB, more than any model's: it is not read"
+        )
     file = archive.extractfile(member)
     assert file is not None
     return file.read()
@@ -182,7 +186,9 @@ def read_adapters(path: str | Path) -> tuple[dict[str, list[dict[str, Tensor]]],
         settings = _plain(found.pop("__cfg__"))
         states = {str(name): [_tensors(state) for state in states] for name, states in found.items()}
     except Exception as error:
-        raise NemoExtError(f"{path} is no file of save_adapters ({_first_line(error)}): give one that NeMo wrote") from error
+        raise NemoExtError(
+            f"{path} is no file of save_adapters ({_first_line(error)}): give one that NeMo wrote"
+        ) from error
     if not isinstance(settings, dict):
         raise NemoExtError(f"{path} has no settings of its adapters: give a file that NeMo's save_adapters wrote")
     return states, settings

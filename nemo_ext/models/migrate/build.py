@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import re
@@ -53,7 +54,9 @@ def fastpitch(
     voices = _named(found.voices, checkpoint, cfg)
     found.voices = [_with_pitch(voice, cfg) for voice in voices]
     if not found.voices[0].pitch_mean:
-        found.dropped.append("pitch in Hz, which it does not tell: pitch= shifts nothing; give pitch_mean= and pitch_std=")
+        found.dropped.append(
+            "pitch in Hz, which it does not tell: pitch= cannot be shifted; give pitch_mean= and pitch_std="
+        )
     with TemporaryDirectory(prefix="migrate-") as folder:
         settings = {
             **found.config,
@@ -168,7 +171,9 @@ def _load(model: Any, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> 
     if missing or result.unexpected_keys:
         what = f"lacks {missing[0]}" if missing else f"has {result.unexpected_keys[0]}, which no part of it takes"
         count = len(missing) + len(result.unexpected_keys)
-        raise NemoExtError(f"{checkpoint.path} {what} ({count} weights do not fit): its configuration is another model's")
+        raise NemoExtError(
+            f"{checkpoint.path} {what} ({count} weights do not fit): its configuration is another model's"
+        )
 
 
 def _check_symbols(model: Any, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
@@ -184,7 +189,9 @@ def _check_symbols(model: Any, weights: Mapping[str, Tensor], checkpoint: Checkp
 
 def _files(found: Translated, checkpoint: Checkpoint, cfg: MigrateConfig, folder: Path) -> dict[str, Any]:
     """The parts of the configuration that name files, which are put into ``folder``."""
-    changed = {k: json.loads(json.dumps(found.config[k])) for k in ("text_tokenizer", "text_normalizer") if k in found.config}
+    changed: dict[str, Any] = {
+        k: copy.deepcopy(found.config[k]) for k in ("text_tokenizer", "text_normalizer") if k in found.config
+    }
     given = {"phoneme_dict": cfg.phoneme_dict, "heteronyms": cfg.heteronyms}
     g2p = (changed.get("text_tokenizer") or {}).get("g2p")
     wanted = dict(found.files)
@@ -274,7 +281,9 @@ def embedding(model: Any, name: str) -> tuple[BaseVoice, Tensor]:
     """
     names = [voice.name for voice in model.voices]
     if name and name not in names:
-        raise NemoExtError(f"speaker={name} is no voice of this model{nearest(name, names)}; it has {', '.join(names[:12])}")
+        raise NemoExtError(
+            f"speaker={name} is no voice of this model{nearest(name, names)}; it has {', '.join(names[:12])}"
+        )
     index = names.index(name) if name else 0
     size = model.voice_layout.slots[0].size
     return model.voices[index], model.voice_vector(names[index])[:size]

@@ -13,6 +13,7 @@ from typing import Any
 from nemo_ext import voices as voice_files
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.migrate.config import MigrateConfig
+from nemo_ext.types import BaseVoice
 from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice
 
 
@@ -70,6 +71,9 @@ def _checked(cfg: MigrateConfig) -> Path:
         raise NemoExtError(f"out={cfg.out} is there already: give another name, or overwrite=true")
     if out.exists() and Path(cfg.source).expanduser().exists() and out.samefile(Path(cfg.source).expanduser()):
         raise NemoExtError(f"out={cfg.out} is the old checkpoint itself: give another name")
+    voices = Path(cfg.voices).expanduser()
+    if cfg.voices and voices.exists() and not voices.is_dir():
+        raise NemoExtError(f"voices={cfg.voices} is no folder: give one for the voice files")
     return out
 
 
@@ -105,13 +109,15 @@ def _fastpitch(checkpoint: Any, cfg: MigrateConfig, out: Path, consent: Consent)
         made.difference = build.compare(model)
         made.dropped = [*dropped, *found.dropped]
         model.origin = f"{out.resolve().parent.name}/{out.name}"  # as whoever restores it will name it
-        spoken = [_voice(adapter, model, cfg, consent) for adapter in chosen]
+        base, embedding = build.embedding(model, cfg.speaker)
+        spoken = [_voice(adapter, model, base, embedding, cfg, consent) for adapter in chosen]
         folder = Path(cfg.voices).expanduser() if cfg.voices else out.with_name(f"{out.stem}-voices")
         with TemporaryDirectory(prefix=".migrating-", dir=_folder(out)) as beside:
             ready = _write_voices(spoken, Path(beside), folder, cfg, made)
+            if ready:
+                folder.mkdir(parents=True, exist_ok=True)
             _nemo.save(model, out)
             for path in ready:
-                folder.mkdir(parents=True, exist_ok=True)
                 made.voices.append(_moved(path, folder / path.name))
     return made
 
@@ -127,10 +133,9 @@ def _from_file(checkpoint: Any, cfg: MigrateConfig, weights: Any, known: set[str
     return [adapter for adapter in found if adapter.name not in known]  # the checkpoint may hold the same
 
 
-def _voice(adapter: Any, model: Any, cfg: MigrateConfig, consent: Consent) -> Voice:
-    from nemo_ext.models.migrate import adapters, build
+def _voice(adapter: Any, model: Any, base: BaseVoice, embedding: Any, cfg: MigrateConfig, consent: Consent) -> Voice:
+    from nemo_ext.models.migrate import adapters
 
-    base, embedding = build.embedding(model, cfg.speaker)
     layout = model.voice_layout
     return Voice(
         name=adapter.name,

@@ -115,7 +115,9 @@ def fastpitch(checkpoint: Checkpoint) -> Translated:
     Raises:
         NemoExtError: a part is missing, or of a class that no FastPitch has.
     """
-    given = _resolved(checkpoint, (*_NUMBERS, *_PARTS, *_OPTIONAL_PARTS, "labels", "text_normalizer_call_kwargs", "train_ds"))
+    given = _resolved(
+        checkpoint, (*_NUMBERS, *_PARTS, *_OPTIONAL_PARTS, "labels", "text_normalizer_call_kwargs", "train_ds")
+    )
     found = Translated({k: given[k] for k in _NUMBERS if given.get(k) is not None})
     learnt = bool(given.get("learn_alignment"))
     for part in _PARTS:
@@ -292,10 +294,12 @@ def _name_the_rest(checkpoint: Checkpoint, found: Translated, kept: set[str]) ->
     rest = sorted(str(k) for k in checkpoint.config if k not in kept and k not in _SILENT)
     training = [k for k in rest if k.endswith(("_ds", "_path", "_scale", "_epochs", "_folder")) or k in _TRAINING]
     if training or "train_ds" in checkpoint.config:
-        found.dropped.append("settings of its training: " + ", ".join(sorted({*training, "train_ds"} & {*checkpoint.config})))
+        found.dropped.append(
+            "settings of its training: " + ", ".join(sorted({*training, "train_ds"} & {*checkpoint.config}))
+        )
     other = [k for k in rest if k not in training]
     if other:
-        found.dropped.append("settings that speech does not need: " + ", ".join(other))
+        found.dropped.append("settings that are not known here: " + ", ".join(other))
 
 
 _TRAINING = ("optim", "sched", "log_images", "max_epochs", "max_steps", "l1_loss_factor", "sup_data_types", "trainer")

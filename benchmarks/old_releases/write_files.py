@@ -1,10 +1,10 @@
 """Small checkpoints written by an old release of NeMo with its own classes, and what that release makes of them.
 
 Run by that release's own Python, in an environment that has no nemo_ext: benchmarks/migration.sh makes one for each
-release. For every case a ``NAME.nemo`` file, for adapters also the ``.pt`` file that ``save_adapters`` writes, and
-``NAME.npz`` with token ids and the mels or audio that the release itself computes for them.
+release. Nothing of the release is changed. For every case a ``NAME.nemo`` file, for adapters also the ``.pt`` file
+that ``save_adapters`` writes, and ``NAME.npz`` with token ids and the mels or audio that the release itself computes.
 
-    python old_release_files.py FOLDER
+    python write_files.py FOLDER
 """
 
 import json
@@ -14,17 +14,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
-
-# torchaudio has no build that imports beside this torch, and youtokentome none for this Python. NeMo asks for them at
-# import, for parts that no text-to-speech model uses; empty modules answer, and whatever used them would fail loudly.
-for _name in ("torchaudio", "torchaudio.functional", "torchaudio.transforms", "youtokentome"):
-    _module = types.ModuleType(_name)
-    _module.__spec__ = ModuleSpec(_name, None)
-    _module.__version__ = "0.0"
-    sys.modules[_name] = _module
-
-import torch  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
+import torch
+from omegaconf import OmegaConf
 
 WIDTH, PREDICTOR, MELS = 48, 32, 80
 TEXTS = ["Hello world, hello.", "The red house!", "We read it; unknownword."]
@@ -194,6 +185,18 @@ def style_tokens():
     return {"_target_": f"{package}.GlobalStyleToken", "reference_encoder": reference, **sizes}
 
 
+def without_aligner(folder):
+    """A FastPitch as releases before 1.8 trained it: durations given, letters as symbols."""
+    config = fastpitch_config(folder)
+    for key in ("text_tokenizer", "alignment_module"):
+        del config[key]
+    letters = list(" abcdefghijklmnopqrstuvwxyz'!,.?-")
+    config["labels"] = letters
+    config["learn_alignment"] = False
+    config["input_fft"] |= {"n_embed": len(letters) + 1, "padding_idx": len(letters)}
+    return config
+
+
 def make_fastpitch(config):
     """The model with weights that differ everywhere, and durations of some frames."""
     from nemo.collections.tts.models import FastPitchModel
@@ -279,6 +282,7 @@ def plain_cases(folder):
             fastpitch_config(folder, "arpabet", 1, ["add"], {"precomputed_embedding_dim": WIDTH}),
             [None],
         ),
+        "durations_given": (without_aligner(folder), [None]),
     }
     for name, (config, speakers) in cases.items():
         model = make_fastpitch(config)
@@ -308,32 +312,36 @@ def adapter_cases(folder):
     save(model, folder, "arpabet_adapter_post", arrays, kind="fastpitch", speakers=1, adapters=["carla"])
 
 
+def hifigan_config(resblock, dilations):
+    """A small HiFi-GAN, as the release's own examples write it."""
+    target = "nemo.collections.asr.parts.preprocessing.features.FilterbankFeatures"
+    return {
+        "preprocessor": preprocessor(target, use_grads=False, exact_pad=False),
+        "train_ds": {
+            "defer_setup": True,
+            "dataset": {"_target_": "nemo.collections.tts.data.dataset.VocoderDataset", "sample_rate": 22050},
+        },
+        "generator": {
+            "_target_": "nemo.collections.tts.modules.hifigan_modules.Generator",
+            "resblock": resblock,
+            "upsample_rates": [8, 8, 4],
+            "upsample_kernel_sizes": [16, 16, 8],
+            "upsample_initial_channel": 32,
+            "resblock_kernel_sizes": [3, 5],
+            "resblock_dilation_sizes": [dilations, dilations],
+        },
+        "max_epochs": 1,
+        "optim": {"_target_": "torch.optim.AdamW", "lr": 1e-4},
+    }
+
+
 def hifigan_cases(folder):
     """HiFi-GAN with both residual blocks."""
     from nemo.collections.tts.models import HifiGanModel
 
-    target = "nemo.collections.asr.parts.preprocessing.features.FilterbankFeatures"
     for name, resblock, dilations in (("hifigan", 1, [1, 3, 5]), ("hifigan_v3", 2, [1, 3])):
-        config = {
-            "preprocessor": preprocessor(target, use_grads=False, exact_pad=False),
-            "train_ds": {
-                "defer_setup": True,
-                "dataset": {"_target_": "nemo.collections.tts.data.dataset.VocoderDataset", "sample_rate": 22050},
-            },
-            "generator": {
-                "_target_": "nemo.collections.tts.modules.hifigan_modules.Generator",
-                "resblock": resblock,
-                "upsample_rates": [8, 8, 4],
-                "upsample_kernel_sizes": [16, 16, 8],
-                "upsample_initial_channel": 32,
-                "resblock_kernel_sizes": [3, 5],
-                "resblock_dilation_sizes": [dilations, dilations],
-            },
-            "max_epochs": 1,
-            "optim": {"_target_": "torch.optim.AdamW", "lr": 1e-4},
-        }
         torch.manual_seed(3)
-        model = HifiGanModel(OmegaConf.create(config)).eval()
+        model = HifiGanModel(OmegaConf.create(hifigan_config(resblock, dilations))).eval()
         mel = torch.randn(1, MELS, 60) - 4
         with torch.no_grad():
             for parameter in model.generator.parameters():  # NeMo starts so near zero that all audio is silence
@@ -342,8 +350,22 @@ def hifigan_cases(folder):
         save(model, folder, name, {"mel": mel[0].numpy(), "audio": audio[0].numpy()}, kind="hifigan")
 
 
+def stand_in():
+    """Empty modules for two packages that NeMo asks for at import, and that no text-to-speech model uses.
+
+    torchaudio has no build that imports beside this torch, and youtokentome none for this Python. Whatever used them
+    would fail loudly.
+    """
+    for name in ("torchaudio", "torchaudio.functional", "torchaudio.transforms", "youtokentome"):
+        module = types.ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        module.__version__ = "0.0"
+        sys.modules[name] = module
+
+
 def main():
     """Write every case into the folder named on the command line."""
+    stand_in()
     import nemo
 
     folder = Path(sys.argv[1])
