@@ -40,6 +40,12 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.synthesis.say:say",
         'acoustic=runs/lj/model.nemo text="Hello, world." out=hello.wav',
     ),
+    "voice": Job(
+        "a voice file -> what is in it; a folder of them -> a table; voices with weights -> a new voice file",
+        "nemo_ext.synthesis.config:VoiceConfig",
+        "nemo_ext.synthesis.voice:voice",
+        "show=anna.voice",
+    ),
     "migrate": Job(
         "a FastPitch or HiFi-GAN of NeMo 1.x or 2.x -> ours; its adapters -> voice files",
         "nemo_ext.models.migrate.config:MigrateConfig",
