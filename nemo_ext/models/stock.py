@@ -17,7 +17,11 @@ def stock_mel_spec(preprocessor: Mapping[str, Any]) -> MelSpec:
     window = given["n_window_size"] if "n_window_size" in given else round(given["window_size"] * rate)
     renamed = {"features": "n_mels", "nfilt": "n_mels", "n_fft": "n_fft", "lowfreq": "f_min", "highfreq": "f_max"}
     chosen = {ours: given[theirs] for theirs, ours in renamed.items() if theirs in given}
-    chosen |= {"mag_power": given["mag_power"]} if "mag_power" in given else {}
+    # NeMo's own defaults, for what a configuration leaves out
+    guard = given.get("log_zero_guard_value", 2.0**-24)
+    guard = {"tiny": 2.0**-126, "eps": 2.0**-23}.get(guard, guard) if isinstance(guard, str) else guard
+    chosen |= {"mag_power": given.get("mag_power", 2.0), "log_guard": float(guard)}
+    chosen |= {"f_max": chosen.get("f_max") or rate / 2}
     return dataclasses.replace(MelSpec(sample_rate=rate, hop_length=hop, win_length=window), **chosen)
 
 

@@ -94,6 +94,17 @@ _PARTS = ("input_fft", "output_fft", "alignment_module", "duration_predictor", "
 _OPTIONAL_PARTS = ("energy_predictor", "speaker_encoder", "text_tokenizer", "text_normalizer")
 _FILES = ("text_tokenizer.g2p.phoneme_dict", "text_tokenizer.g2p.heteronyms", "text_normalizer.whitelist")
 _ONLY_ON_THAT_MACHINE = ("cache_dir", "overwrite_cache", "mapping_file", "lm")  # paths, which a stranger chose
+# Settings of a preprocessor that a MelSpec has no words for, and the values that ours are computed with.
+_USUAL_MEL: dict[str, tuple[Any, ...]] = {
+    "window": ("hann", None),
+    "normalize": (None, False, ""),
+    "preemph": (None, 0, 0.0, False),
+    "log": (True,),
+    "log_zero_guard_type": ("add",),
+    "exact_pad": (False, None),
+    "mel_norm": ("slaney",),
+    "frame_splicing": (1, None),
+}
 # Of no interest to whoever speaks: not worth a line.
 _SILENT = ("name", "target", "nemo_version", "adapters", "pitch_fmin", "pitch_fmax", "pitch_mean", "pitch_std")
 _LOCALES = {"German": "de", "Spanish": "es", "French": "fr", "Italian": "it", "Vietnamese": "vi", "Chinese": "zh"}
@@ -133,14 +144,15 @@ def fastpitch(checkpoint: Checkpoint) -> Translated:
         raise NemoExtError(f"{checkpoint.path} normalises before its layers (pre_lnorm), which no release could train")
     if learnt and "text_tokenizer" not in found.config:
         raise NemoExtError(
-            f"{checkpoint.path} has no text_tokenizer in its configuration (a release before 1.8?): "
-            "save it again with NeMo 1.23, then migrate that file"
+            f"{checkpoint.path} has no text_tokenizer in its configuration, as releases before 1.8 wrote it, so nobody "
+            "knows what its symbols are: add the one it was trained with to its model_config.yaml"
         )
     for key in ("labels", "text_normalizer_call_kwargs"):
         if given.get(key) is not None:
             found.config[key] = given[key]
     _speaker_encoder(found, checkpoint)
     _files(found, checkpoint)
+    _mel(found)
     if learnt:  # stock's constructor reads the name of a dataset class
         found.config["train_ds"] = {"defer_setup": True, "dataset": {"_target_": f"{_TTS}.data.dataset.TTSDataset"}}
     else:
@@ -163,6 +175,7 @@ def hifigan(checkpoint: Checkpoint) -> Translated:
         if not isinstance(given.get(part), Mapping):
             raise NemoExtError(f"{checkpoint.path} has no '{part}' in its configuration, so it is no whole HiFi-GAN")
         found.config[part] = _part(part, given[part], checkpoint, found, check=False)
+    _mel(found)
     found.dropped.append("discriminators: training on begins with new ones")
     _name_the_rest(checkpoint, found, {"generator", "preprocessor", "log_config", "debug"})
     return found
@@ -247,6 +260,17 @@ def _speaker_encoder(found: Translated, checkpoint: Checkpoint) -> None:
         "global style tokens (gst_module): the speech is that of the release without reference audio; "
         "styles of ours are trained with model/style=gst"
     )
+
+
+def _mel(found: Translated) -> None:
+    """Name what a MelSpec cannot say: speech is as before, but mels of ours are other ones."""
+    given = found.config["preprocessor"]
+    other = [f"{k}={given[k]}" for k, usual in _USUAL_MEL.items() if k in given and given[k] not in usual]
+    if other:
+        found.dropped.append(
+            f"mels of another kind ({', '.join(other)}): speech is as before, but training on, adapting and vocoders "
+            "of ours compute them otherwise"
+        )
 
 
 def _files(found: Translated, checkpoint: Checkpoint) -> None:
