@@ -29,6 +29,8 @@ class AcousticItem:
     pitch_normalized: np.ndarray  # (T_mel,) float32
     energy: np.ndarray  # (T_mel,) float32
     voice_id: int
+    style_id: int = -1  # none is labelled
+    embedding: np.ndarray | None = None  # (E,) float32, of a speaker encoder
 
 
 class AcousticDataset(Dataset[AcousticItem]):
@@ -43,19 +45,26 @@ class AcousticDataset(Dataset[AcousticItem]):
         tokens: Sequence[np.ndarray],
         store: FeatureStore,
         voices: Sequence[BaseVoice],
+        styles: Sequence[str] = (),
+        embeddings: np.ndarray | None = None,
     ) -> None:
         """``tokens``: token ids of each utterance; ``voices``: the model's, whose order gives the voice ids.
+
+        ``styles``: names of the model's styles; an utterance of another style, or of none, has the style id -1.
+        ``embeddings (N, E)``: of each utterance, for a model whose voices are a speaker encoder's.
 
         Raises:
             NemoExtError: an utterance's speaker is none of ``voices``, or every utterance is left out.
         """
         rows = {voice.name: number for number, voice in enumerate(voices)}
+        self._style_ids = {name: number for number, name in enumerate(styles)}
         self.store, self.voices = store, list(voices)
         self.utterances: list[Utterance] = []
         self.tokens: list[np.ndarray] = []
         self.voice_ids: list[int] = []
         self.left_out: list[str] = []
-        for utterance, ids in zip(utterances, tokens, strict=True):
+        kept: list[int] = []
+        for number, (utterance, ids) in enumerate(zip(utterances, tokens, strict=True)):
             name = voice_name(utterance)
             if name not in rows:
                 raise NemoExtError(
@@ -68,6 +77,8 @@ class AcousticDataset(Dataset[AcousticItem]):
             self.utterances.append(utterance)
             self.tokens.append(ids)
             self.voice_ids.append(rows[name])
+            kept.append(number)
+        self.embeddings = None if embeddings is None else embeddings[kept]
         if self.left_out:
             shown = ", ".join(self.left_out[:5]) + (", ..." if len(self.left_out) > 5 else "")
             message = f"{len(self.left_out)} utterances have more tokens than mel frames and cannot be aligned: {shown}"
@@ -88,7 +99,16 @@ class AcousticDataset(Dataset[AcousticItem]):
         features, voice = self.store.load(utterance), self.voices[voice_id]
         normalized = (features.pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
         normalized[features.pitch == 0] = 0.0
-        return AcousticItem(utterance.id, self.tokens[index], features.mel, normalized, features.energy, voice_id)
+        return AcousticItem(
+            id=utterance.id,
+            tokens=self.tokens[index],
+            mel=features.mel,
+            pitch_normalized=normalized,
+            energy=features.energy,
+            voice_id=voice_id,
+            style_id=self._style_ids.get(utterance.style or "", -1),
+            embedding=None if self.embeddings is None else self.embeddings[index],
+        )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,11 @@ class SayConfig:
         "", "a base voice, a .voice file, or a mix anna:0.7+bob:0.3; the model's first one when left out", verbatim=True
     )
     voices: str = option("", "folder of .voice files, which can then be named without path and ending", path=True)
+    style: str = option(
+        "",
+        "anger, anger:0.6, anger:0.6+sadness:0.4, clip.wav, or tokens:0.2,0.5,...; neutral when left out",
+        verbatim=True,
+    )
     language: str = option("", "language of the text, en or de; the voice's own when left out")
     pace: float = option(1.0, "speed, 0.25 to 4", "factor")
     pitch: float = option(0.0, "shift of the pitch, -24 to 24", "semitones")

@@ -20,8 +20,9 @@ from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.synthesis import joining
 from nemo_ext.synthesis.casting import Cast
 from nemo_ext.synthesis.prosody import NEUTRAL, Prosody, Settings, check_range, plan
+from nemo_ext.synthesis.styling import find_style
 from nemo_ext.types import AcousticModel, Speech, Tokens, VocoderModel
-from nemo_ext.voices import Voice
+from nemo_ext.voices import Vector, Voice
 
 SENTENCE_PAUSE = 0.40  # seconds at pace 1, from the last sound of one to the first of the next
 CLAUSE_PAUSE = 0.20  # where a sentence was too long for one breath
@@ -111,6 +112,7 @@ class Pipeline:
         volume: float = 0.0,
         prosody: str | Prosody | None = None,
         language: str | None = None,
+        style: str | None = None,
     ) -> Speech:
         """Speak ``text``, of any length.
 
@@ -125,15 +127,18 @@ class Pipeline:
             prosody: the same for single words and tokens: ``"never: pitch=3, pace=0.8; #2: energy=4"``, see
                 ``Prosody.parse``, or a ``Prosody``.
             language: ISO 639-1; the voice's own when None.
+            style: a name, with a strength or a sum of them, a recording, or token weights: synthesis/styling.py; the
+                voice's neutral style when None.
 
         Raises:
-            NemoExtError: nothing to speak in ``text``, an unknown voice or word, or a value out of range.
+            NemoExtError: nothing to speak in ``text``, an unknown voice, style or word, or a value out of range.
         """
         asked = {"pace": pace, "pitch": pitch, "pitch_range": pitch_range, "energy": energy, "volume": volume}
         for name, value in asked.items():
             check_range(name, value)
         prosody = Prosody.parse(prosody) if isinstance(prosody, str) else prosody
         chosen, notes = self._voice(voice)
+        manner = find_style(style, self.acoustic, chosen, self.cast)
         language = language or chosen.language
         notes = [*self.notes, *notes]
         said: list[tuple[str, Tokens]] = []
@@ -155,7 +160,7 @@ class Pipeline:
         planned, remarks = plan(prosody, asked, said)
         notes += remarks
         pieces = [
-            self._speak(tokens, chosen, settings, pause, volume)
+            self._speak(tokens, chosen, manner, settings, pause, volume)
             for (_, tokens), settings, pause in zip(said, planned, pauses, strict=True)
         ]
         return self._join(pieces, chosen.name, volume, notes)
@@ -178,13 +183,17 @@ class Pipeline:
         return self.cast.find(names[0]), [f"no voice was given: '{names[0]}', the first{others}"]
 
     @torch.inference_mode()
-    def _speak(self, tokens: Tokens, voice: Voice, settings: Settings, pause: float, volume: float) -> _Piece:
+    def _speak(
+        self, tokens: Tokens, voice: Voice, style: Vector | None, settings: Settings, pause: float, volume: float
+    ) -> _Piece:
         def given(name: str) -> Any:
             value = settings[name]
             return torch.from_numpy(value).to(self.device)[None] if isinstance(value, np.ndarray) else value
 
         # a model is asked only for what somebody asked for: not every one knows all of it
         more = {name: given(name) for name in ("pitch_range", "energy") if _differs(settings[name], NEUTRAL[name])}
+        if style is not None:
+            more["style"] = torch.from_numpy(style).to(self.device)[None]
         ids = torch.from_numpy(tokens.ids).to(self.device)[None]
         said = self.acoustic.predict_mel(
             ids,

@@ -45,6 +45,7 @@ def say(cfg: SayConfig) -> Speech:
         volume=cfg.volume,
         prosody=prosody,
         language=cfg.language or None,
+        style=cfg.style or None,
     )
     taken = time.perf_counter() - started
     write(out, speech.audio, speech.sample_rate)

@@ -26,8 +26,9 @@ from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, nemo_config
+from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
+from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.stock import stock_mel_spec
 from nemo_ext.modules.adapters import (
     AdapterConfig,
@@ -46,13 +47,15 @@ from nemo_ext.modules.alignment import (
     monotonic_path,
 )
 from nemo_ext.modules.fft import run_predictor, run_stack
+from nemo_ext.modules.style import StyleConfig
+from nemo_ext.modules.style_bank import GlobalStyle
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
 from nemo_ext.voices import WITH_THE_BASE, Provenance, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
-_NOT_SPOKEN_WITH = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.")
+_NOT_SPOKEN_WITH = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.", "style.heads.", "style.bank.")
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -71,10 +74,11 @@ class _Conditions:
     """What a batch is spoken with: the adapters' weights, and what is added to the inputs of the parts."""
 
     voice: VoiceWeights
-    added: Tensor | None  # (B, 1, D)
+    added: Tensor | None  # (B, 1, D): speaker and style
+    speaker: Tensor | None  # (B, 1, D): without the style, which the aligner does not need
 
 
-class FastPitch(FastPitchModel):  # type: ignore[misc]
+class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     """tokens (B, T_text) + voice (B, P) -> log-mel (B, n_mels, T_mel).
 
     ``cfg``: a FastPitchConfig with ``mel``, ``text`` and ``voices``, what ``nemo_config`` makes of it, or the
@@ -91,12 +95,16 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             cfg.train_ds = {"dataset": {"_target_": _STOCK_DATASET}, "defer_setup": True}
         self.frontend: Any = None  # set by _setup_tokenizer, which stock's constructor calls
         super().__init__(cfg=cfg, trainer=trainer)
+        self.encoder: VoiceEncoder | None = None  # of whose embeddings the voices are; None: a learned table
+        self.voice_projection: torch.nn.Linear | None = None
         if ours:
             del self._cfg.train_ds
             self.voices = [BaseVoice(**voice) for voice in cfg.voices]
             self.mel_spec = MelSpec(**cfg.mel)
             # stock makes the table for two voices and more; here one voice is a vector as well
             self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), cfg.symbols_embedding_dim)
+            if "encoder" in cfg:
+                self._take_embeddings_of(VoiceEncoder(**cfg.encoder), cfg.symbols_embedding_dim)
             # the output starts at the level of speech, which saves the first hundred steps
             torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
@@ -107,6 +115,11 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         self.losses = FastPitchLosses(**weights)
         adapters: Any = OmegaConf.to_container(cfg.voice_adapters) if "voice_adapters" in cfg else {}
         self.voice_adapters = VoiceAdapters(AdapterConfig(**adapters), self._sites(), self._voice_table().shape[1])
+        self.style: GlobalStyle | None = None
+        if "style" in cfg and cfg.style.tokens:
+            chosen: Any = OmegaConf.to_container(cfg.style)
+            names, width = list(cfg.style_names), cfg.symbols_embedding_dim
+            self.style = GlobalStyle(StyleConfig(**chosen), self.mel_spec.n_mels, width, len(self.voices), names)
         self._hashed: tuple[Any, str] | None = None
         self.origin = "a model in memory"  # where it was restored from; _nemo.restore sets it
 
@@ -120,6 +133,18 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         self.vocab = SimpleNamespace(tokens=table.symbols, pad=table.pad)
 
     # ------------------------------------------------------------------ voices
+
+    def _take_embeddings_of(self, encoder: VoiceEncoder, width: int) -> None:
+        """The embedding in a voice is a speaker encoder's, of any speaker; what is learned is how to read it."""
+        self.encoder = encoder
+        self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), encoder.size)
+        self.fastpitch.speaker_emb.weight.requires_grad_(False)
+        self.voice_projection = torch.nn.Linear(encoder.size, width)
+
+    def set_base_embeddings(self, table: Tensor) -> None:
+        """``table (voices, E)``: the base voices' embeddings, for a model whose voices are a speaker encoder's."""
+        with torch.no_grad():
+            self._voice_table().copy_(table)
 
     def _sites(self) -> list[Site]:
         module = self.fastpitch
@@ -154,6 +179,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             language=told.language,
             pitch_mean=told.pitch_mean,
             pitch_std=told.pitch_std,
+            **(self.style.of_voice(names.index(name)) if self.style is not None else {}),
             base=self.origin,
             base_hash=self.weights_hash(),
             base_parameters=self.parameters_spoken_with(),
@@ -167,11 +193,12 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
     def weights_hash(self) -> str:
         """Identity of what a voice is made for: 16 hexadecimal digits over every weight that inference uses.
 
-        Left out are the aligner, which only training uses, and the table of base voices, since a voice brings its own
-        embedding.
+        Left out are the aligner and the style classifiers, which only training uses, and what belongs to the base
+        voices, since a voice brings its own: the table of embeddings, named styles.
         """
         state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(_NOT_SPOKEN_WITH)]
-        written = tuple((v.data_ptr(), v._version) for _, v in state)  # torch counts the writes to a tensor
+        # torch counts the writes to a tensor, except to those made in inference mode, which nobody trains
+        written = tuple((v.data_ptr(), 0 if v.is_inference() else v._version) for _, v in state)
         if self._hashed is None or self._hashed[0] != written:
             digest = hashlib.sha256(self.voice_layout.hash.encode())
             for name, tensor in state:
@@ -193,10 +220,17 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             return module.speaker_encoder.lookup_module.table.weight
         return module.proj.weight.new_zeros(len(self.voices), 0)
 
-    def _conditions(self, voice: Tensor) -> _Conditions:
-        """``voice (B, P)``, or ``(B, E)`` for voices without adapters."""
+    def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
+        """``voice (B, P)``, or ``(B, E)`` for voices without adapters; ``style (B, S)``, None: no style."""
         weights = self.voice_adapters.weights(voice)
-        return _Conditions(weights, weights.embedding[:, None] if weights.embedding.shape[1] else None)
+        embedding = weights.embedding
+        if self.voice_projection is not None:
+            embedding = self.voice_projection(embedding)
+        speaker = embedding[:, None] if embedding.shape[1] else None
+        if style is None:
+            return _Conditions(weights, speaker, speaker)
+        projected = self._style().conditions(style)
+        return _Conditions(weights, projected if speaker is None else speaker + projected, speaker)
 
     # ------------------------------------------------------------------- parts
 
@@ -231,6 +265,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         pitch_range: float | Tensor = 1.0,
         energy: float | Tensor = 0.0,
         durations: Tensor | None = None,
+        style: Tensor | None = None,
     ) -> AcousticOutput:
         """Speak ``tokens (B, T_text)`` with ``voice (B, P)``.
 
@@ -246,11 +281,13 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             pitch_range: factor on the distance from the voice's mean pitch, 0 is a monotone.
             energy: dB on the predicted energy: how forcefully it is spoken.
             durations: ``(B, T_text)`` frames of each token, instead of the predicted ones; ``pace`` does not apply.
+            style: ``(B, S)``; zeros and None are no style.
 
         Raises:
-            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; energy, and the model knows none.
+            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; energy, and the model knows none; a
+                style, and the model has none.
         """
-        module, given = self.fastpitch, self._conditions(voice)
+        module, given = self.fastpitch, self._conditions(voice, style)
         encoded, mask = self._encode(tokens, given)
         if durations is None:
             log_durations = self._predict("duration_predictor", encoded, mask, given)
@@ -288,6 +325,12 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- training
 
+    def _own_voices(self, batch: Batch) -> Tensor:
+        """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
+        if self.encoder is not None and batch.embedding is not None:
+            return batch.embedding
+        return self._voice_table()[batch.voice_ids]
+
     def align(self, batch: Batch, mask: Tensor, condition: Tensor | None) -> Alignment:
         """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``."""
         aligner = self.aligner
@@ -299,20 +342,28 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         return Alignment(attention, log_probability, path, durations)
 
     def learn(
-        self, batch: Batch, voice: Tensor | None = None, alignment: Alignment | None = None
+        self,
+        batch: Batch,
+        voice: Tensor | None = None,
+        alignment: Alignment | None = None,
+        style: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor, Alignment]:
         """Losses, the mel ``(B, n_mels, T_mel)`` predicted with the true durations, pitch and energy, the alignment.
 
         ``voice (B, P)`` instead of the base voices' embeddings; gradients flow into it. With an ``alignment`` found
-        before, the aligner is not asked, and its two losses are left out.
+        before, the aligner is not asked, and its two losses are left out. ``style (B, S)`` instead of what a model
+        with style hears in the batch's own mels.
         """
         module, weigh = self.fastpitch, self.losses
-        given = self._conditions(self._voice_table()[batch.voice_ids] if voice is None else voice)
+        heard: dict[str, Tensor] = {}
+        if style is None and self.style is not None:
+            style, heard = self.style.learn(batch, voices_known=voice is None)
+        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
         if alignment is None:
-            alignment = self.align(batch, tokens_valid, given.added)
+            alignment = self.align(batch, tokens_valid, given.speaker)
 
         durations = alignment.durations
         pitch = average_per_token(batch.pitch_normalized, durations)
@@ -329,6 +380,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             losses["energy"] = weigh.energy * _mean_square(predicted, energy, tokens_valid)
             encoded = encoded + module.energy_emb(energy[:, None, :]).transpose(1, 2)
 
+        losses |= heard
         mel = self._decode(gather_tokens(encoded, alignment.path) * frames_valid[..., None], batch.mel_lens, given)
         losses["mel"] = weigh.mel * _mean_square(mel, batch.mel, frames_valid[:, None, :])
         if not found:
@@ -359,9 +411,9 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         losses, mel, _ = self.learn(batch)
         valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
         losses["mel_l1"] = ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
-        loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1"))
+        loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
         logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
-        logged |= {f"val/{k}": losses[k] for k in ("duration", "pitch")}
+        logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
         self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:

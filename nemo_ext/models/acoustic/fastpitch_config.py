@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.modules.adapters import AdapterConfig
+from nemo_ext.modules.style import StyleConfig
 from nemo_ext.types import MelSpec
 
 
@@ -23,6 +24,16 @@ class FastPitchLosses:
     bin: float = 1.0  # -log of the soft attention along the chosen path
     bin_from_step: int = 0  # optimizer step from which the binarisation loss is weighed in
     bin_warmup_steps: int = 1000  # steps over which its weight rises to `bin`
+
+
+@dataclass
+class VoiceEncoder:
+    """The speaker encoder whose embeddings a model takes, as its configuration keeps it."""
+
+    name: str = ""  # resemblyzer, or a .nemo file's name
+    identity: str = ""  # hash of weights and method
+    size: int = 0  # E
+    spec: str = ""  # where it was when the model was trained
 
 
 @dataclass
@@ -45,8 +56,10 @@ class FastPitchConfig:
     aligner_width: int = 80  # channels in which mel and text are compared
     aligner_temperature: float = 0.0005
     max_token_duration: int = 75  # frames
+    voice_encoder: str = ""  # resemblyzer or PATH.nemo: voices are that speaker encoder's; empty: a learned table
     voice_conditions: list[str] = field(default_factory=lambda: ["encoder", "decoder", "predictors", "aligner"])
     voice_adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    style: StyleConfig = field(default_factory=StyleConfig)
     losses: FastPitchLosses = field(default_factory=FastPitchLosses)
     optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
 
@@ -81,7 +94,14 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
         }
 
     kept = {k: cfg[k] for k in ("name", "mel", "text", "voices", "losses", "optim")}
+    if cfg.get("encoder"):
+        kept["encoder"] = cfg.encoder
     kept["voice_adapters"] = OmegaConf.merge(OmegaConf.structured(AdapterConfig), cfg.get("voice_adapters") or {})
+    if (cfg.get("style") or {}).get(
+        "tokens", 0
+    ):  # else nothing stands there: files of models without style are as ever
+        kept["style"] = OmegaConf.merge(OmegaConf.structured(StyleConfig), cfg.style)
+        kept["style_names"] = list(cfg.get("style_names") or [])
     return OmegaConf.create(
         {
             **{k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in kept.items()},
