@@ -149,7 +149,7 @@ def test_base_voices_take_part_in_a_mix(folder: Path, tiny_acoustic: Path, tmp_p
         (["mix=anna", "out=x.voice"], "mix=anna names one voice"),
         (["mix=anna:0+bob:1", "out=x.voice"], "weight 0 in the mix: give a number above 0"),
         (["mix=anna+", "out=x.voice"], "is no mix"),
-        (["mix=anna+ada", "out=x.voice"], "or the base model as acoustic="),
+        (["mix=anna+ada", "out=x.voice"], "a base voice its model as acoustic="),
     ],
 )
 def test_what_cannot_be_is_one_line(
