@@ -39,14 +39,26 @@ _FINALISTS = 8  # of them
 
 
 @dataclass
+class Aligned:
+    """Who says what when in the new recordings."""
+
+    aligner: FrozenAligner | AlignerCopy
+    durations: Durations
+    health: Health
+
+    def __str__(self) -> str:
+        whose = "a copy of the base's aligner" if isinstance(self.aligner, AlignerCopy) else "the base's aligner"
+        return f"{self.health}; by {whose}"
+
+
+@dataclass
 class Adapted:
     """What an adaptation came to."""
 
     voice: Voice
     start: Voice  # the base voice it started from
     recipe: Recipe
-    health: Health
-    aligner: str  # whose alignment was used
+    aligned: Aligned
     before: dict[str, float]  # held-out losses of the start
     after: dict[str, float]
     history: list[tuple[int, dict[str, float]]]  # (step, held-out losses)
@@ -72,11 +84,19 @@ def adapt(config: AdaptConfig) -> Voice:
         voices.save(voice, out)
         _say(f"{out}: voice '{name}' from {config.reference}; nothing was trained")
         return voice
+    return make(config, base, out, name, consent).voice
+
+
+def make(config: AdaptConfig, base: Any, out: Path, name: str, consent: Consent) -> Adapted:
+    """The voice of ``config.corpus`` for ``base``, written to ``out`` with its report beside it.
+
+    Raises:
+        NemoExtError: as ``adapt``.
+    """
     with without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
         _threads(config.trainer.threads)
-        recordings = gather(config, base)
-        adapted = learn(config, base, recordings)
+        adapted = learn(config, base, recordings := gather(config, base))
     voice = adapted.voice
     voice.name, voice.provenance.consent = name, consent
     if config.report:
@@ -89,7 +109,7 @@ def adapt(config: AdaptConfig) -> Voice:
         f"{out}: voice '{name}', best at step {adapted.steps}: held-out mel L1 {adapted.before['mel_l1']:.3f} as "
         f"'{adapted.start.name}' -> {adapted.after['mel_l1']:.3f}, in {clock(adapted.seconds)}"
     )
-    return voice
+    return adapted
 
 
 def learn(config: AdaptConfig, base: Any, recordings: Recordings) -> Adapted:
@@ -107,7 +127,8 @@ def learn(config: AdaptConfig, base: Any, recordings: Recordings) -> Adapted:
     for note in recordings.notes:
         _say(f"note: {note}")
     whole, held_out = Moved(recordings.whole, base.device), Moved(recordings.val, base.device)
-    durations, health, whose = _aligned(config, recipe, base, recordings, whole, held_out)
+    aligned = _aligned(config, recipe, base, recordings, whole, held_out)
+    durations = aligned.durations
     start = _nearest(base, whole, durations)
     vector = torch.from_numpy(start.vector).to(base.device)
     before = evaluate(base, vector, held_out, durations)
@@ -122,8 +143,7 @@ def learn(config: AdaptConfig, base: Any, recordings: Recordings) -> Adapted:
         voice=_voice(config, base, recordings, fit),
         start=start,
         recipe=recipe,
-        health=health,
-        aligner=whose,
+        aligned=aligned,
         before=before,
         after=after,
         history=fit.history,
@@ -195,14 +215,14 @@ def _threads(wanted: int) -> None:
 
 def _aligned(
     config: AdaptConfig, recipe: Recipe, base: Any, recordings: Recordings, whole: Moved, held_out: Moved
-) -> tuple[Durations, Health, str]:
-    """Durations of every utterance, their health, and whose aligner found them."""
+) -> Aligned:
+    """Durations of every utterance: by the base's aligner, or by a copy that does better on what it has not heard."""
     frozen = FrozenAligner(base, _listening(base, whole))
     health = alignments.measure(base, frozen, whole)
     _say(f"alignment by the base: {health}")
     if not recipe.aligner_steps:
         alignments.refuse_hopeless(health, config.corpus)
-        return alignments.find(frozen, whole), health, "the base's aligner"
+        return Aligned(frozen, alignments.find(frozen, whole), health)
     mine = AlignerCopy(base, frozen.embedding, 1e-3)
     theirs = alignments.measure(base, frozen, held_out)
     every = max(1, min(25, recipe.aligner_steps))
@@ -218,7 +238,7 @@ def _aligned(
     )
     alignments.refuse_hopeless(health, config.corpus)
     chosen: FrozenAligner | AlignerCopy = mine if better else frozen
-    return alignments.find(chosen, whole), health, "a copy of the base's aligner" if better else "the base's aligner"
+    return Aligned(chosen, alignments.find(chosen, whole), health)
 
 
 def _listening(base: Any, whole: Moved) -> torch.Tensor:

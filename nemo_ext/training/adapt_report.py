@@ -167,7 +167,7 @@ def _facts(config: AdaptConfig, base: Any, recordings: Recordings, adapted: Any)
         ("learned", str(adapted.recipe)),
         ("values in the voice", f"{layout.size:,}"),
         ("speech", f"{recordings.seconds:.0f} s to learn from, {len(recordings.corpus.val)} utterances held out"),
-        ("alignment", f"{adapted.health}; by {adapted.aligner}"),
+        ("alignment", str(adapted.aligned)),
         ("best at step", f"{adapted.steps} of {adapted.history[-1][0]}"),
         ("time", f"{adapted.seconds:.0f} s"),
         ("language", recordings.voice.language),
