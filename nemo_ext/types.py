@@ -96,6 +96,7 @@ class Batch:
     energy: Tensor  # (B, T_mel) float32: L2 norm of the linear magnitude spectrum's frame
     attn_prior: Tensor  # (B, T_mel, T_text) float32, beta-binomial
     voice_ids: Tensor  # (B,) int64, index into the model's base voices
+    style_ids: Tensor | None = None  # (B,) int64, index into the model's named styles; -1 where none is labelled
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
@@ -137,6 +138,7 @@ class Tokens:
     words: list[tuple[str, int, int]]  # (written word, first token, one past its last token)
     normalized: str  # what was spoken, after normalization
     unknown: list[tuple[str, int]] = field(default_factory=list)  # (character, position in the given text), left out
+    positions: list[int] = field(default_factory=list)  # of each word, in the given text: where its written form begins
 
 
 @dataclass
@@ -159,6 +161,9 @@ class Speech:
     words: list[tuple[str, float, float]]  # (word, start in s, end in s)
     tokens: list[tuple[str, float, float]]  # (symbol, start in s, end in s)
     mel: np.ndarray  # (n_mels, T_mel), sentences joined
+    token_frames: list[tuple[int, int]] = field(default_factory=list)  # of each token: first frame, one past its last
+    token_pitch: list[float] = field(default_factory=list)  # Hz that the model was asked for, of each token
+    word_tokens: list[tuple[int, int]] = field(default_factory=list)  # of each word: first token, one past its last
     notes: list[str] = field(default_factory=list)  # what the speaker should know: "Griffin-Lim", unknown characters
 
 
@@ -182,9 +187,13 @@ class AcousticModel(Protocol):
         pitch_stats: torch.Tensor | None = None,
         pace: float | torch.Tensor = 1.0,
         pitch_shift: float | torch.Tensor = 0.0,
+        pitch_range: float | torch.Tensor = 1.0,
+        energy: float | torch.Tensor = 0.0,
     ) -> AcousticOutput:
-        """Speak ``tokens (B, T_text)`` with ``voice (B, P)``; ``pace`` a factor, ``pitch_shift`` in semitones.
+        """Speak ``tokens (B, T_text)`` with ``voice (B, P)``.
 
+        ``pace`` and ``pitch_range`` are factors, ``pitch_shift`` is in semitones, ``energy`` in dB; each a number, or
+        ``(B, T_text)``, one value a token.
         ``pitch_stats (B, 2)``: mean and standard deviation of each voice's F0 in Hz.
         """
         ...

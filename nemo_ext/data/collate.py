@@ -38,6 +38,7 @@ def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
         energy=energy,
         attn_prior=prior,
         voice_ids=torch.tensor([item.voice_id for item in items]),
+        style_ids=torch.tensor([item.style_id for item in items]),
     )
 
 

@@ -29,6 +29,7 @@ class AcousticItem:
     pitch_normalized: np.ndarray  # (T_mel,) float32
     energy: np.ndarray  # (T_mel,) float32
     voice_id: int
+    style_id: int = -1  # none is labelled
 
 
 class AcousticDataset(Dataset[AcousticItem]):
@@ -43,13 +44,17 @@ class AcousticDataset(Dataset[AcousticItem]):
         tokens: Sequence[np.ndarray],
         store: FeatureStore,
         voices: Sequence[BaseVoice],
+        styles: Sequence[str] = (),
     ) -> None:
         """``tokens``: token ids of each utterance; ``voices``: the model's, whose order gives the voice ids.
+
+        ``styles``: names of the model's styles; an utterance of another style, or of none, has the style id -1.
 
         Raises:
             NemoExtError: an utterance's speaker is none of ``voices``, or every utterance is left out.
         """
         rows = {voice.name: number for number, voice in enumerate(voices)}
+        self._style_ids = {name: number for number, name in enumerate(styles)}
         self.store, self.voices = store, list(voices)
         self.utterances: list[Utterance] = []
         self.tokens: list[np.ndarray] = []
@@ -88,7 +93,10 @@ class AcousticDataset(Dataset[AcousticItem]):
         features, voice = self.store.load(utterance), self.voices[voice_id]
         normalized = (features.pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
         normalized[features.pitch == 0] = 0.0
-        return AcousticItem(utterance.id, self.tokens[index], features.mel, normalized, features.energy, voice_id)
+        style_id = self._style_ids.get(utterance.style or "", -1)
+        return AcousticItem(
+            utterance.id, self.tokens[index], features.mel, normalized, features.energy, voice_id, style_id
+        )
 
 
 @dataclass(frozen=True)

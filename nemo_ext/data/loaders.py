@@ -32,6 +32,7 @@ def acoustic_loaders(
     seed: int = 0,
     rank: int | None = None,
     world_size: int | None = None,
+    styles: Sequence[str] = (),
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
 
@@ -48,13 +49,14 @@ def acoustic_loaders(
         seed: of the order of batches.
         rank: of this process among those that train together; asked of torch.distributed unless given.
         world_size: how many they are; each gets the same number of batches.
+        styles: names of the model's styles, whose order gives the style ids.
 
     Raises:
         NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
     """
 
     def loader(utterances: list[Utterance], tokens: list[np.ndarray], train: bool) -> DataLoader[Any]:
-        dataset = AcousticDataset(utterances, tokens, features, voices)
+        dataset = AcousticDataset(utterances, tokens, features, voices, styles)
         order = FrameBudgetSampler(dataset.lengths, frames_per_batch, seed, rank, world_size, shuffle=train)
         return _loader(dataset, order, collate_acoustic, workers)
 
@@ -87,6 +89,13 @@ def vocoder_loaders(
         _loader(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
         _loader(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
     )
+
+
+def in_order(loader: DataLoader[Any], frames_per_batch: int) -> DataLoader[Any]:
+    """Every utterance of an acoustic ``loader`` once, the same every time, loaded by this process alone."""
+    dataset: Any = loader.dataset
+    order = FrameBudgetSampler(dataset.lengths, frames_per_batch, 0, 0, 1, shuffle=False)
+    return _loader(dataset, order, collate_acoustic, 0)
 
 
 def _ready(corpus: Corpus, features: FeatureStore) -> None:

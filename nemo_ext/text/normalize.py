@@ -24,7 +24,7 @@ from nemo_ext.text.languages import Language
 from nemo_ext.text.languages import language as find_language
 from nemo_ext.text.written import Written
 
-_HOT = re.compile(r"[\d$€£¥%@#°§&+=/<>~*×÷±©²³]")
+_HOT = re.compile(r"[\d$€£¥%@#°§&+=/<>~*×÷±©²³½⅓⅔¼¾⅕⅛]")
 _FOR_ENGINE = re.compile(r"\d|@|www\.|://")  # what needs more than a word for a sign
 _NEIGHBOURS = 1  # chunks of text before and after a number that say how to read it: "5 km", "am 3. Mai"
 

@@ -50,15 +50,32 @@ def _ends(text: str, match: re.Match[str], code: str) -> bool:
         word in _abbreviations(code)
         or (word in _numeric_abbreviations(code) and first.isdigit())
         or _INITIALS.fullmatch(word)
-        or (word.isdigit() and _ordinal(word, following, code))
+        or (word.isdigit() and _ordinal(word, text[: match.start()], following, code))
     )
 
 
-def _ordinal(number: str, following: str, code: str) -> bool:
+# Words that begin a German sentence far more often than they follow an ordinal.
+_BEGINNERS = frozenset(
+    """aber alle als am an auch auf bei bis da danach dann daraufhin darum das dazu dem den denn der deshalb die
+    dies diese dieser doch du ein eine einer er erst es für heute hier ich ihr im immer in jeder jetzt man mit morgen
+    nach nachdem nicht noch nun nur ob oder ohne plötzlich schon sein seine seit sie so später trotzdem um und vor
+    während warum was weil wenn wer wie wir wo zu zuerst zuletzt zum zur""".split()  # noqa: SIM905
+)
+_BEFORE_ORDINAL = re.compile(
+    r"\b(der|die|das|dem|den|des|am|im|zum|zur|vom|beim|ein|eine[mnrs]?|jede[mnrs]?|[mds]eine?[mnrs]?|ihre?[mnrs]?"
+    r"|unsere?[mnrs]?|und|bis|ab|seit|nach|vor)\s+\d+$",
+    re.IGNORECASE,
+)
+
+
+def _ordinal(number: str, before: str, following: str, code: str) -> bool:
     """German writes ordinals with a full stop. Of three digits and more, an end of a sentence is likelier."""
     months = find_language(code).months
     after = re.match(r"\w+", following)
-    return bool(months) and (len(number) <= 2 or (after is not None and after.group().lower() in months))
+    word = after.group().lower() if after else ""
+    if not months or word in months:
+        return bool(months)
+    return len(number) <= 2 and (word not in _BEGINNERS or bool(_BEFORE_ORDINAL.search(before[-40:])))
 
 
 @functools.cache

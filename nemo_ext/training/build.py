@@ -20,6 +20,7 @@ from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.plan import corpus_hash, flat
 from nemo_ext.training.preflight import check_disk
+from nemo_ext.training.styles import learn_about_voices, style_names
 
 
 @dataclass
@@ -58,8 +59,12 @@ def build(config: TrainConfig) -> Built:
     text = dataclasses.asdict(frontend.config)
     settings = {**settings, "text": text, "voices": [dataclasses.asdict(voice) for voice in voices]}
     identity |= {"text": text, "frames_per_batch": config.frames_per_batch}
+    styles = style_names(corpus.train) if settings.get("style", {}).get("tokens") else []
+    settings |= {"style_names": styles}
     model = cls(OmegaConf.create(settings))
-    train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
+    if getattr(model, "style", None) is not None:
+        learn_about_voices(model, corpus.train, features)
+    train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, styles=styles, **loading)
     return Built(model, train, val, flat(identity))
 
 

@@ -27,6 +27,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, plan, preflight
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
 
@@ -58,6 +59,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     if resumed and done >= planned.max_steps:
         if not path.is_file():
             built.model.load_state_dict(checkpoints.read(resumed)["state_dict"])
+            name_styles(built.model, built.train)
             _nemo.save(built.model, path)
         _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
         return path
@@ -68,6 +70,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
     if _first_process():
+        name_styles(built.model, built.train)
         _nemo.save(built.model, path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path

@@ -30,6 +30,7 @@ def frontend() -> TextFrontend:
         ("No. 5, but no. Yes", "number five, but no. Yes"),
         ("psalters, etc., i.e. songs etc. Then", "psalters, et cetera, that is songs et cetera. Then"),
         ("and/or 5 km", "and or five kilometers"),
+        ("v2.0 took ~5 hours", "version two point zero took approximately five hours"),
         ("the 1720–1725 war", "the seventeen twenty to seventeen twenty five war"),
     ],
 )
@@ -50,6 +51,8 @@ def test_english(frontend: TextFrontend, text: str, spoken: str) -> None:
         ("3.10 und 3,14", "drei Punkt eins null und drei Komma eins vier"),
         ("21 1.000.001 100 16", "einundzwanzig eine Million eins einhundert sechzehn"),
         ("3/4 Liter", "drei Viertel Liter"),
+        ("½ Liter, 1/2 Stunde, 3½ Jahre", "ein halber Liter, eine halbe Stunde, dreieinhalb Jahre"),
+        ("2,5 Mio. Euro", "zwei Komma fünf Millionen Euro"),
     ],
 )
 def test_german(frontend: TextFrontend, text: str, spoken: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from nemo_ext.text.sentences import split_sentences
         ("en", ["The U.S. Army came at 5 a.m. sharp.", "No. 5 was last, i.e. nobody, etc.", "The end"]),
         ("de", ["Am 3. Mai kam z. B. Dr. Müller, d.h. um 3.10 Uhr.", "Im 21. Jahrhundert!", "Das ist so.", "Aha."]),
         ("de", ["Es war 1999.", "Er sah Ludwig den 14. von hinten usw.", "Dann ging er."]),
+        ("de", ["Er ist 30.", "Dann ging er am 2. Weihnachtstag.", "Der 3. Mann war es.", "Es waren 2,5 Mio. Euro."]),
         ("de", ["Er kam am 30. Januar 2020.", "„Wirklich?“", "Ja."]),
     ],
 )

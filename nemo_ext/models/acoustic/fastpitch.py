@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
+from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.stock import stock_mel_spec
 from nemo_ext.modules.adapters import (
     AdapterConfig,
@@ -46,12 +47,15 @@ from nemo_ext.modules.alignment import (
     monotonic_path,
 )
 from nemo_ext.modules.fft import run_predictor, run_stack
+from nemo_ext.modules.style import StyleConfig
+from nemo_ext.modules.style_bank import GlobalStyle
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
-from nemo_ext.voices import Provenance, Voice, VoiceLayout
+from nemo_ext.voices import WITH_THE_BASE, Provenance, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
+_NOT_SPOKEN_WITH = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.", "style.heads.", "style.bank.")
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -70,10 +74,11 @@ class _Conditions:
     """What a batch is spoken with: the adapters' weights, and what is added to the inputs of the parts."""
 
     voice: VoiceWeights
-    added: Tensor | None  # (B, 1, D)
+    added: Tensor | None  # (B, 1, D): speaker and style
+    speaker: Tensor | None  # (B, 1, D): without the style, which the aligner does not need
 
 
-class FastPitch(FastPitchModel):  # type: ignore[misc]
+class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     """tokens (B, T_text) + voice (B, P) -> log-mel (B, n_mels, T_mel).
 
     ``cfg``: a FastPitchConfig with ``mel``, ``text`` and ``voices``, what ``nemo_config`` makes of it, or the
@@ -106,6 +111,11 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         self.losses = FastPitchLosses(**weights)
         adapters: Any = OmegaConf.to_container(cfg.voice_adapters) if "voice_adapters" in cfg else {}
         self.voice_adapters = VoiceAdapters(AdapterConfig(**adapters), self._sites(), self._voice_table().shape[1])
+        self.style: GlobalStyle | None = None
+        if "style" in cfg and cfg.style.tokens:
+            chosen: Any = OmegaConf.to_container(cfg.style)
+            names, width = list(cfg.style_names), cfg.symbols_embedding_dim
+            self.style = GlobalStyle(StyleConfig(**chosen), self.mel_spec.n_mels, width, len(self.voices), names)
         self._hashed: tuple[Any, str] | None = None
         self.origin = "a model in memory"  # where it was restored from; _nemo.restore sets it
 
@@ -153,9 +163,11 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             language=told.language,
             pitch_mean=told.pitch_mean,
             pitch_std=told.pitch_std,
+            **(self.style.of_voice(names.index(name)) if self.style is not None else {}),
             base=self.origin,
             base_hash=self.weights_hash(),
-            provenance=Provenance("trained with the base", recordings=told.utterances, seconds=told.seconds),
+            base_parameters=self.parameters_spoken_with(),
+            provenance=Provenance(WITH_THE_BASE, recordings=told.utterances, seconds=told.seconds),
         )
 
     def voice_vector(self, name: str) -> Tensor:
@@ -165,12 +177,12 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
     def weights_hash(self) -> str:
         """Identity of what a voice is made for: 16 hexadecimal digits over every weight that inference uses.
 
-        Left out are the aligner, which only training uses, and the table of base voices, since a voice brings its own
-        embedding.
+        Left out are the aligner and the style classifiers, which only training uses, and what belongs to the base
+        voices, since a voice brings its own: the table of embeddings, named styles.
         """
-        apart = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.")
-        state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(apart)]
-        written = tuple((v.data_ptr(), v._version) for _, v in state)  # torch counts the writes to a tensor
+        state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(_NOT_SPOKEN_WITH)]
+        # torch counts the writes to a tensor, except to those made in inference mode, which nobody trains
+        written = tuple((v.data_ptr(), 0 if v.is_inference() else v._version) for _, v in state)
         if self._hashed is None or self._hashed[0] != written:
             digest = hashlib.sha256(self.voice_layout.hash.encode())
             for name, tensor in state:
@@ -178,6 +190,10 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
                 digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
             self._hashed = (written, digest.hexdigest()[:16])
         return self._hashed[1]
+
+    def parameters_spoken_with(self) -> int:
+        """Number of parameters that inference uses: without aligner and table of base voices, as ``weights_hash``."""
+        return sum(v.numel() for k, v in self.named_parameters() if not k.startswith(_NOT_SPOKEN_WITH))
 
     def _voice_table(self) -> Tensor:
         """``(voices, E)``: E is 0 for a stock model of a single speaker."""
@@ -188,10 +204,14 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             return module.speaker_encoder.lookup_module.table.weight
         return module.proj.weight.new_zeros(len(self.voices), 0)
 
-    def _conditions(self, voice: Tensor) -> _Conditions:
-        """``voice (B, P)``, or ``(B, E)`` for voices without adapters."""
+    def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
+        """``voice (B, P)``, or ``(B, E)`` for voices without adapters; ``style (B, S)``, None: no style."""
         weights = self.voice_adapters.weights(voice)
-        return _Conditions(weights, weights.embedding[:, None] if weights.embedding.shape[1] else None)
+        speaker = weights.embedding[:, None] if weights.embedding.shape[1] else None
+        if style is None:
+            return _Conditions(weights, speaker, speaker)
+        projected = self._style().conditions(style)
+        return _Conditions(weights, projected if speaker is None else speaker + projected, speaker)
 
     # ------------------------------------------------------------------- parts
 
@@ -226,6 +246,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         pitch_range: float | Tensor = 1.0,
         energy: float | Tensor = 0.0,
         durations: Tensor | None = None,
+        style: Tensor | None = None,
     ) -> AcousticOutput:
         """Speak ``tokens (B, T_text)`` with ``voice (B, P)``.
 
@@ -241,11 +262,13 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             pitch_range: factor on the distance from the voice's mean pitch, 0 is a monotone.
             energy: dB on the predicted energy: how forcefully it is spoken.
             durations: ``(B, T_text)`` frames of each token, instead of the predicted ones; ``pace`` does not apply.
+            style: ``(B, S)``; zeros and None are no style.
 
         Raises:
-            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known.
+            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; energy, and the model knows none; a
+                style, and the model has none.
         """
-        module, given = self.fastpitch, self._conditions(voice)
+        module, given = self.fastpitch, self._conditions(voice, style)
         encoded, mask = self._encode(tokens, given)
         if durations is None:
             log_durations = self._predict("duration_predictor", encoded, mask, given)
@@ -264,11 +287,14 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=pitch.device) / 12.0)
             pitch = (pitch * ratio + mean * (ratio - 1.0) / std) * mask
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
+        if module.energy_predictor is None and _asks_for(energy, 0.0):
+            raise NemoExtError("this model was trained without energy, so energy= changes nothing in it: leave it out")
         if module.energy_predictor is not None:
             log_energy = self._predict("energy_predictor", encoded, mask, given)
             if _asks_for(energy, 0.0):  # predicted is log(energy + 1)
                 factor = 10.0 ** (torch.as_tensor(energy, device=pitch.device) / 20.0)
-                log_energy = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                changed = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                log_energy = torch.where(factor == 1.0, log_energy, changed)  # exactly as it is where nothing is asked
             encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
         expanded, mel_lens = expand(encoded, durations)
         return AcousticOutput(
@@ -294,20 +320,28 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         return Alignment(attention, log_probability, path, durations)
 
     def learn(
-        self, batch: Batch, voice: Tensor | None = None, alignment: Alignment | None = None
+        self,
+        batch: Batch,
+        voice: Tensor | None = None,
+        alignment: Alignment | None = None,
+        style: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor, Alignment]:
         """Losses, the mel ``(B, n_mels, T_mel)`` predicted with the true durations, pitch and energy, the alignment.
 
         ``voice (B, P)`` instead of the base voices' embeddings; gradients flow into it. With an ``alignment`` found
-        before, the aligner is not asked, and its two losses are left out.
+        before, the aligner is not asked, and its two losses are left out. ``style (B, S)`` instead of what a model
+        with style hears in the batch's own mels.
         """
         module, weigh = self.fastpitch, self.losses
-        given = self._conditions(self._voice_table()[batch.voice_ids] if voice is None else voice)
+        heard: dict[str, Tensor] = {}
+        if style is None and self.style is not None:
+            style, heard = self.style.learn(batch, voices_known=voice is None)
+        given = self._conditions(self._voice_table()[batch.voice_ids] if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
         if alignment is None:
-            alignment = self.align(batch, tokens_valid, given.added)
+            alignment = self.align(batch, tokens_valid, given.speaker)
 
         durations = alignment.durations
         pitch = average_per_token(batch.pitch_normalized, durations)
@@ -324,6 +358,7 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
             losses["energy"] = weigh.energy * _mean_square(predicted, energy, tokens_valid)
             encoded = encoded + module.energy_emb(energy[:, None, :]).transpose(1, 2)
 
+        losses |= heard
         mel = self._decode(gather_tokens(encoded, alignment.path) * frames_valid[..., None], batch.mel_lens, given)
         losses["mel"] = weigh.mel * _mean_square(mel, batch.mel, frames_valid[:, None, :])
         if not found:
@@ -354,9 +389,9 @@ class FastPitch(FastPitchModel):  # type: ignore[misc]
         losses, mel, _ = self.learn(batch)
         valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
         losses["mel_l1"] = ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
-        loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1"))
+        loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
         logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
-        logged |= {f"val/{k}": losses[k] for k in ("duration", "pitch")}
+        logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
         self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.modules.adapters import AdapterConfig
+from nemo_ext.modules.style import StyleConfig
 from nemo_ext.types import MelSpec
 
 
@@ -47,6 +48,7 @@ class FastPitchConfig:
     max_token_duration: int = 75  # frames
     voice_conditions: list[str] = field(default_factory=lambda: ["encoder", "decoder", "predictors", "aligner"])
     voice_adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    style: StyleConfig = field(default_factory=StyleConfig)
     losses: FastPitchLosses = field(default_factory=FastPitchLosses)
     optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
 
@@ -82,6 +84,11 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
 
     kept = {k: cfg[k] for k in ("name", "mel", "text", "voices", "losses", "optim")}
     kept["voice_adapters"] = OmegaConf.merge(OmegaConf.structured(AdapterConfig), cfg.get("voice_adapters") or {})
+    if (cfg.get("style") or {}).get(
+        "tokens", 0
+    ):  # else nothing stands there: files of models without style are as ever
+        kept["style"] = OmegaConf.merge(OmegaConf.structured(StyleConfig), cfg.style)
+        kept["style_names"] = list(cfg.get("style_names") or [])
     return OmegaConf.create(
         {
             **{k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in kept.items()},

@@ -22,8 +22,7 @@ _ABBREVIATIONS = {
     "Dez.": "Dezember", "§§": "Paragraphen",
 }  # fmt: skip
 _CLOSING = {
-    "u. a.", "u.a.", "o. Ä.", "o.Ä.", "s. o.", "s. u.", "v. Chr.", "n. Chr.", "usw.", "usf.", "etc.", "Str.",
-    "Jh.", "Mio.", "Mrd.", "Std.", "Min.", "Sek.",
+    "u. a.", "u.a.", "o. Ä.", "o.Ä.", "s. o.", "s. u.", "v. Chr.", "n. Chr.", "usw.", "usf.", "etc.", "Str.", "Jh.",
 }  # fmt: skip
 _HETERONYMS = """
 august collagen dachs durchbrechen hochzeit modern montage ransom rentier sucht tenor umfahren umgehen umschreiben

@@ -50,6 +50,8 @@ _SYMBOLS = {
 def _rewrite(text: str) -> str:
     """What the engine leaves alone or reads wrongly, in words."""
     text = re.sub(r"(?<!\S)([^\W\d]+)/([^\W\d]+)(?!\w|[./])", r"\1 \2", text)  # and/or, but no address
+    text = re.sub(r"~\s?(?=[\d$€£])", "approximately ", text)
+    text = re.sub(r"\bv\.?\s?(?=\d+\.\d)", "version ", text)  # v2.0
     return re.sub(r"\s=\s", " equals ", text)
 
 

@@ -57,8 +57,15 @@ _UNITS = {
 _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
 
 
+_FRACTIONS = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8"}
+_FEMININE = {"Stunde", "Minute", "Sekunde", "Million", "Milliarde", "Tonne", "Tasse", "Flasche", "Seite", "Meile"}
+_NEUTER = {"Jahr", "Pfund", "Kilo", "Kilogramm", "Gramm", "Dutzend", "Prozent", "Glas", "Blatt", "Leben"}
+
+
 def rewrite(text: str) -> str:
     """Dates, times, money, per cent, ordinals, years and numbers in words."""
+    text = re.sub(r"\b(\d{1,3})½", lambda m: f"{cardinal(int(m[1]))}einhalb", text)
+    text = re.sub(r"(?<![\d\w])[" + "".join(_FRACTIONS) + "]", lambda m: _FRACTIONS[m[0]], text)
     text = re.sub(r"\b(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d{2})?(?!\d)", _date, text)
     text = re.sub(rf"(?:\b{_WEAK}\s)?\b(\d{{1,3}})\.(?=\s?(?:{_MONTH})\b)\s?", _day, text, flags=re.IGNORECASE)
     text = re.sub(rf"\b({_MONTH})\s(\d{{4}})\b", lambda m: f"{m[1]} {year(int(m[2]))}", text)
@@ -74,6 +81,7 @@ def rewrite(text: str) -> str:
     text = re.sub(r"(?<![\d.,])(1[1-9]\d\d)(?![\d,]|\.\d)", lambda m: year(int(m[1])), text)
     text = re.sub(r"\b(\d+)\.(\d{1,2})(?![\d.])", lambda m: f"{cardinal(int(m[1]))} Punkt {digits(m[2])}", text)
     text = re.sub(_NUMBER + rf"\s?({_UNIT})(?![\w°²³])", _measure, text)
+    text = re.sub(r"(?<![\d\w./])1/2\s([A-ZÄÖÜ][a-zäöüß]+)", _half, text)
     text = re.sub(r"(?<![\d\w.])(\d)/(\d)(?![\d/])", _part, text)
     return re.sub(r"(?<![\d.,:/+\-@\w])" + _NUMBER + r"(?![\d:/@\w]|[.,]\d)", lambda m: _amount(m[1], m[2]), text)
 
@@ -85,6 +93,11 @@ def _measure(match: re.Match[str]) -> str:
         return f"{'eine' if feminine else 'ein'} {_UNITS[unit]}"
     plural = {"Sekunde": "Sekunden", "Minute": "Minuten", "Stunde": "Stunden", "Tonne": "Tonnen"}
     return f"{_amount(whole, fraction)} {plural.get(_UNITS[unit], _UNITS[unit])}"
+
+
+def _half(match: re.Match[str]) -> str:
+    noun = match[1]
+    return f"{'eine halbe' if noun in _FEMININE else 'ein halbes' if noun in _NEUTER else 'ein halber'} {noun}"
 
 
 def _part(match: re.Match[str]) -> str:

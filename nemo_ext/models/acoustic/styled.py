@@ -1,0 +1,96 @@
+"""What an acoustic model offers of its style: names, vectors from recordings and from token weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from nemo_ext.audio.mel import log_mel
+from nemo_ext.audio.pitch import mel_f0
+from nemo_ext.errors import NemoExtError
+from nemo_ext.modules.style_bank import GlobalStyle
+from nemo_ext.types import BaseVoice, MelSpec
+from nemo_ext.voices import Vector, Voice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHORTEST_REFERENCE = 0.5  # seconds: below that there is hardly a syllable to hear a style in
+
+
+class Styled:
+    """Mixed into an acoustic model whose ``style`` is a GlobalStyle, or None for a model without."""
+
+    style: GlobalStyle | None
+    mel_spec: MelSpec
+    voices: list[BaseVoice]
+
+    def _style(self) -> GlobalStyle:
+        """
+        Raises:
+            NemoExtError: the model has none.
+        """
+        if self.style is None:
+            raise NemoExtError(
+                "this model was trained without styles: leave style= out, or train one with model/style=gst"
+            )
+        return self.style
+
+    @property
+    def style_size(self) -> int:
+        """S, the length of a style vector; 0 for a model without style."""
+        return 0 if self.style is None else self.style.config.size
+
+    @property
+    def style_tokens(self) -> int:
+        """How many style tokens there are."""
+        return 0 if self.style is None else self.style.config.tokens
+
+    def named_styles(self) -> dict[str, Vector]:
+        """The mean style ``(S,)`` over the base voices by name: for voices that know none of their own."""
+        return {} if self.style is None else self.style.named()
+
+    def style_vector_from(self, audio: np.ndarray, voice: Voice | None = None) -> Vector:
+        """The style ``(S,)`` of the recording ``audio (T_audio,)`` at the model's sample rate.
+
+        ``voice``: who speaks in it, if that is known; his register and timbre are then told from his style. Without
+        one the recording is compared with itself only, which hears less (docs/styles.md).
+
+        Raises:
+            NemoExtError: the model has no style, or the recording is too short or silent.
+        """
+        style, spec = self._style(), self.mel_spec
+        seconds = len(audio) / spec.sample_rate
+        if seconds < SHORTEST_REFERENCE:
+            raise NemoExtError(
+                f"a style reference of {seconds:.2f} s is too short: give at least {SHORTEST_REFERENCE:g} s of speech"
+            )
+        samples = np.ascontiguousarray(audio, dtype=np.float32)
+        device = style.project.weight.device
+        pitch = torch.from_numpy(mel_f0(samples, spec)).to(device)[None]
+        if not bool((pitch > 0).any()):
+            raise NemoExtError(
+                "there is no voiced speech in the style reference: give a recording of somebody speaking"
+            )
+        mel = torch.from_numpy(log_mel(samples, spec)).to(device)[None]
+        found: Vector = style.of_reference(mel, pitch, voice, self._typical_range())[0].float().cpu().numpy()
+        return found
+
+    def style_from_tokens(self, weights: Sequence[float]) -> Vector:
+        """The style ``(S,)`` of one weight for each style token; what a reference gets sums to 1.
+
+        Raises:
+            NemoExtError: the model has no style, or another number of tokens.
+        """
+        style = self._style()
+        tensor = torch.tensor([list(weights)], dtype=torch.float32, device=style.project.weight.device)
+        with torch.inference_mode():
+            found: Vector = style.encoder.from_weights(tensor)[0].float().cpu().numpy()
+        return found
+
+    def _typical_range(self) -> float:
+        """Deviation of pitch over its mean, averaged over the base voices."""
+        known = [voice.pitch_std / voice.pitch_mean for voice in self.voices if voice.pitch_mean > 0]
+        return float(np.mean(known)) if known else 0.2
