@@ -81,6 +81,8 @@ echo "make setup: 2 of 3, torch"
 pip torch # before whatever asks for it, and alone: the others then take this one
 echo "make setup: 3 of 3, NeMo and the rest"
 pip --editable ".[$extras]"
+# For its weights: what it depends on is not used, does not work with current scipy, and shadows Python's own typing.
+pip --no-deps resemblyzer
 rm "$venv/.unfinished"
 touch "$venv/.complete"
 echo "make setup: done. 'make demo' speaks; '$venv/bin/nemo-ext --help' lists the jobs"
