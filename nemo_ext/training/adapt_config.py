@@ -38,9 +38,7 @@ class AdaptConfig:
     name: str = option("", "of the voice; the stem of out= when left out", verbatim=True)
     consent: str = option("", "who agreed, when, to what use: 'WHO; WHEN; USE', or unknown", verbatim=True)
     speaker: str = option("", "whose recordings to take from a corpus of several speakers", verbatim=True)
-    learn: str = option(
-        "auto", "what of the voice is learned; auto: by the length of the speech", choices=LEARN
-    )
+    learn: str = option("auto", "what of the voice is learned; auto: by the length of the speech", choices=LEARN)
     lr: float | None = option(None, "learning rate of adapters; chosen from the length of the speech when left out")
     embedding_lr: float | None = option(None, "learning rate of the speaker embedding; likewise")
     decay: float | None = option(None, "weight decay towards the nearest base voice; likewise")
