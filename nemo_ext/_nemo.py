@@ -39,6 +39,8 @@ MODELS: dict[str, str | None] = {
     "nemo_ext.models.acoustic.fastpitch.FastPitch": "nemo.collections.tts.models.fastpitch.FastPitchModel",
     "nemo_ext.models.vocoder.hifigan.HifiGan": "nemo.collections.tts.models.hifigan.HifiGanModel",
     "nemo_ext.models.vocoder.vocos.Vocos": None,
+    # TitaNet, ECAPA and SpeakerNet are all of this stock class
+    "nemo_ext.models.speaker.model.SpeakerModel": ("nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel"),
 }
 _common.ALLOWED_TARGET_PREFIXES.extend(path for path in MODELS if path not in _common.ALLOWED_TARGET_PREFIXES)
 
@@ -101,7 +103,7 @@ def experiment(trainer: Any, settings: Mapping[str, Any]) -> None:
 def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """The model in the ``.nemo`` file at ``path``, in evaluation mode on ``device``.
 
-    A checkpoint of stock NeMo's FastPitch or HiFi-GAN comes back as our class of that name.
+    A checkpoint of stock NeMo's FastPitch, HiFi-GAN or speaker model comes back as our class for it.
 
     Raises:
         NemoExtError: the file is missing, damaged, of a class that is not ours, or names a ``_target_`` outside
@@ -131,6 +133,29 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
         raise NemoExtError(f"{path} cannot be restored: {first_line[:300]}; make it again or copy it again") from error
     model.origin = f"{path.parent.name}/{path.name}"
     return model.eval()
+
+
+def build(cls: Any, config: Any, path: Path) -> Any:
+    """A model of ``cls`` from a configuration that a file at ``path`` gave, refused where it names foreign code."""
+    with _quietly():
+        _refuse_foreign_targets(config, path)
+        return cls(config)
+
+
+def with_old_tokenizer(config: dict[str, Any], version: Any) -> dict[str, Any]:
+    """``config`` with the tokenizer's settings pinned that had other defaults in the NeMo ``version`` that wrote it.
+
+    NeMo 3 does so for some of its models; FastPitch is not among them, and its symbols would be other ones.
+    """
+    from nemo.collections.common.tokenizers.text_to_speech import tts_tokenizers
+    from omegaconf import OmegaConf
+
+    if "text_tokenizer" not in config:
+        return config
+    tokenizer = OmegaConf.create(config["text_tokenizer"])
+    with _quietly():
+        tts_tokenizers.resolve_versioned_tokenizer_defaults(tokenizer, None if version is None else str(version))
+    return {**config, "text_tokenizer": OmegaConf.to_container(tokenizer)}
 
 
 def _refuse_foreign_targets(config: Any, path: Path) -> None:

@@ -97,6 +97,7 @@ class Batch:
     attn_prior: Tensor  # (B, T_mel, T_text) float32, beta-binomial
     voice_ids: Tensor  # (B,) int64, index into the model's base voices
     style_ids: Tensor | None = None  # (B,) int64, index into the model's named styles; -1 where none is labelled
+    embedding: Tensor | None = None  # (B, E) float32, of a speaker encoder; for models that take it instead of a table
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
@@ -120,6 +121,24 @@ class SegmentBatch:
         return _map_tensors(self, lambda t: t.to(device))
 
     def pin_memory(self) -> SegmentBatch:
+        """The same batch with every tensor in page-locked memory."""
+        return _map_tensors(self, lambda t: t.pin_memory())
+
+
+@dataclass
+class CropBatch:
+    """What a speaker encoder trains on: pieces of recordings, all of one length."""
+
+    ids: list[str]
+    audio: Tensor  # (B, T_audio) float32 in [-1, 1]
+    voice_ids: Tensor  # (B,) int64, index into the model's speakers
+    frames: int = 0  # mel frames in all of them
+
+    def to(self, device: Any) -> CropBatch:
+        """The same batch with every tensor on ``device``."""
+        return _map_tensors(self, lambda t: t.to(device))
+
+    def pin_memory(self) -> CropBatch:
         """The same batch with every tensor in page-locked memory."""
         return _map_tensors(self, lambda t: t.pin_memory())
 
@@ -206,6 +225,22 @@ class VocoderModel(Protocol):
 
     def decode(self, mel: torch.Tensor) -> torch.Tensor:
         """``mel (B, n_mels, T_mel)`` log-mel -> audio ``(B, T_mel * hop_length)`` in [-1, 1]."""
+        ...
+
+
+class SpeakerEncoder(Protocol):
+    """A recording -> a vector that tells its speaker from others. Implemented by models/speaker."""
+
+    name: str  # "resemblyzer", or the .nemo file's name
+    size: int  # E
+    identity: str  # hash of weights and method: embeddings of different identities are never brought together
+
+    def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """``audio (T_audio,)`` in [-1, 1] -> ``(E,)`` float32 of unit length.
+
+        Raises:
+            NemoExtError: there is no speech in it.
+        """
         ...
 
 

@@ -26,10 +26,10 @@ from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, nemo_config
+from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
-from nemo_ext.models.stock import stock_mel_spec
+from nemo_ext.models.stock import stock_mel_spec, stock_voices
 from nemo_ext.modules.adapters import (
     AdapterConfig,
     Site,
@@ -55,7 +55,10 @@ from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
 from nemo_ext.voices import WITH_THE_BASE, Provenance, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
-_NOT_SPOKEN_WITH = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.", "style.heads.", "style.bank.")
+_NOT_SPOKEN_WITH = (
+    *("aligner.", "fastpitch.aligner.", "style.heads.", "style.bank."),
+    *("fastpitch.speaker_emb.", "fastpitch.speaker_encoder."),
+)
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -95,16 +98,20 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             cfg.train_ds = {"dataset": {"_target_": _STOCK_DATASET}, "defer_setup": True}
         self.frontend: Any = None  # set by _setup_tokenizer, which stock's constructor calls
         super().__init__(cfg=cfg, trainer=trainer)
+        self.encoder: VoiceEncoder | None = None  # of whose embeddings the voices are; None: a learned table
+        self.voice_projection: torch.nn.Linear | None = None
         if ours:
             del self._cfg.train_ds
             self.voices = [BaseVoice(**voice) for voice in cfg.voices]
             self.mel_spec = MelSpec(**cfg.mel)
             # stock makes the table for two voices and more; here one voice is a vector as well
             self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), cfg.symbols_embedding_dim)
+            if "encoder" in cfg:
+                self._take_embeddings_of(VoiceEncoder(**cfg.encoder), cfg.symbols_embedding_dim)
             # the output starts at the level of speech, which saves the first hundred steps
             torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
-            self.voices = _stock_voices(cfg)
+            self.voices = stock_voices(cfg)
             self.mel_spec = stock_mel_spec(cfg.preprocessor)
             self.frontend = self.frontend or StockFrontend(self)
         weights: Any = OmegaConf.to_container(cfg.losses) if "losses" in cfg else {}
@@ -129,6 +136,18 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         self.vocab = SimpleNamespace(tokens=table.symbols, pad=table.pad)
 
     # ------------------------------------------------------------------ voices
+
+    def _take_embeddings_of(self, encoder: VoiceEncoder, width: int) -> None:
+        """The embedding in a voice is a speaker encoder's, of any speaker; what is learned is how to read it."""
+        self.encoder = encoder
+        self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), encoder.size)
+        self.fastpitch.speaker_emb.weight.requires_grad_(False)
+        self.voice_projection = torch.nn.Linear(encoder.size, width)
+
+    def set_base_embeddings(self, table: Tensor) -> None:
+        """``table (voices, E)``: the base voices' embeddings, for a model whose voices are a speaker encoder's."""
+        with torch.no_grad():
+            self._voice_table().copy_(table)
 
     def _sites(self) -> list[Site]:
         module = self.fastpitch
@@ -202,12 +221,17 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             return module.speaker_emb.weight
         if module.speaker_encoder is not None and module.speaker_encoder.lookup_module is not None:
             return module.speaker_encoder.lookup_module.table.weight
+        if module.speaker_encoder is not None and module.speaker_encoder.precomputed_emb is not None:
+            return module.speaker_encoder.precomputed_emb[None]
         return module.proj.weight.new_zeros(len(self.voices), 0)
 
     def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
         """``voice (B, P)``, or ``(B, E)`` for voices without adapters; ``style (B, S)``, None: no style."""
         weights = self.voice_adapters.weights(voice)
-        speaker = weights.embedding[:, None] if weights.embedding.shape[1] else None
+        embedding = weights.embedding
+        if self.voice_projection is not None:
+            embedding = self.voice_projection(embedding)
+        speaker = embedding[:, None] if embedding.shape[1] else None
         if style is None:
             return _Conditions(weights, speaker, speaker)
         projected = self._style().conditions(style)
@@ -306,6 +330,12 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- training
 
+    def _own_voices(self, batch: Batch) -> Tensor:
+        """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
+        if self.encoder is not None and batch.embedding is not None:
+            return batch.embedding
+        return self._voice_table()[batch.voice_ids]
+
     def align(self, batch: Batch, mask: Tensor, condition: Tensor | None, aligner: Any = None) -> Alignment:
         """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``.
 
@@ -336,7 +366,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         heard: dict[str, Tensor] = {}
         if style is None and self.style is not None:
             style, heard = self.style.learn(batch, voices_known=voice is None)
-        given = self._conditions(self._voice_table()[batch.voice_ids] if voice is None else voice, style)
+        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
@@ -431,16 +461,3 @@ def _mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean squared error over the True positions of ``valid`` (broadcast over channels)."""
     valid = valid.expand_as(predicted)
     return ((predicted - target).square() * valid).sum() / valid.sum()
-
-
-def _stock_voices(cfg: DictConfig) -> list[BaseVoice]:
-    """Stock checkpoints number their speakers and keep one mean and standard deviation of pitch, if any."""
-    dataset = cfg.train_ds.dataset if "train_ds" in cfg and cfg.train_ds else {}
-    mean, std = (dataset[k] if dataset.get(k) else None for k in ("pitch_mean", "pitch_std"))
-    encoder = cfg.speaker_encoder if "speaker_encoder" in cfg and cfg.speaker_encoder else {}
-    count = cfg.n_speakers if "n_speakers" in cfg else 1
-    count = encoder["lookup_module"]["n_speakers"] if "lookup_module" in encoder else count
-    return [
-        BaseVoice(name=f"speaker_{i}", pitch_mean=float(mean or 0.0), pitch_std=float(std or 1.0))
-        for i in range(max(int(count), 1))
-    ]
