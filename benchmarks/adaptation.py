@@ -230,7 +230,7 @@ def report(
         ["base weights, bit by bit", "", "identical, met" if same else "CHANGED"],
     ]
     lowest = min(base.voices, key=lambda v: v.pitch_mean).name
-    mixing = {name: mixes(voice, base.base_voice(name), measured) for name in dict.fromkeys([lowest, nearest])}
+    mixing = {name: mixes(voice, base.base_voice(name), measured) for name in [lowest]}
     recipe = adapted.recipe
     write(
         Path(__file__).with_suffix(".md"),
@@ -243,10 +243,10 @@ def report(
             f"{adapted.steps}; alignment: {adapted.aligned}). The machine was shared with other work.",
             f"Measured on {len(measured.rows)} utterances of LJSpeech that neither training heard (alignment there: "
             f"{measured.health}). Mel L1: mean absolute error of the log-mel (natural log, 80 bands up to 8 kHz) with "
-            "true pitch and energy and the durations of one alignment for all voices; *before* is the best of all base "
+            "true pitch and energy, and one alignment for all voices; *before* is the best of all base "
             "voices on these very utterances, with the pitch in its own normalisation or in the speaker's, whichever "
-            "comes closer. F0 and cosines: the texts spoken freely, through Griffin-Lim; F0 by DIO. Cosines are between "
-            "mean d-vectors (resemblyzer's encoder) of the speech and of real recordings.",
+            "true pitch and energy, and one alignment for all voices; *before* is the best of all base voices "
+            "on these very utterances, with the pitch in its own normalisation or in the speaker's, whichever "
             table(["", "before: nearest base voice", "after"], rows),
             "A mix `lj:w+other:(1-w)` over five weights, spoken as above:",
             *(

@@ -38,7 +38,7 @@ from nemo_ext.training.watch import NanGuard, Watch
 from nemo_ext.types import Batch
 from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice
 
-_SHORT = 60.0  # seconds of speech that many base voices are first compared on
+_SHORT = 30.0  # seconds of speech that many base voices are first compared on
 _FINALISTS = 4  # of them
 
 

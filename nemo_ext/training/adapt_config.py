@@ -82,9 +82,9 @@ class Recipe:
 
 # Up to so many seconds of speech. More speech: more is learned, for longer, less tied to the start.
 _BY_LENGTH: tuple[tuple[float, Recipe], ...] = (
-    (120.0, Recipe(("embedding", "film"), 300, 25, 5e-3, 5e-3, 0.1, 100)),
-    (900.0, Recipe(("embedding", "film", "bottleneck"), 800, 50, 5e-3, 5e-3, 0.05, 200)),
-    (float("inf"), Recipe(("embedding", "film", "bottleneck"), 3000, 100, 3e-3, 3e-3, 0.01, 300)),
+    (120.0, Recipe(("embedding", "film"), 200, 20, 5e-3, 1e-2, 0.1, 100)),
+    (900.0, Recipe(("embedding", "film", "bottleneck"), 400, 40, 5e-3, 1e-2, 0.02, 100)),
+    (float("inf"), Recipe(("embedding", "film", "bottleneck"), 3000, 100, 3e-3, 5e-3, 0.01, 300)),
 )
 
 
