@@ -4,7 +4,7 @@
 
 A base is trained on vctk_mini and librispeech_multi (14 speakers), LJSpeech held out entirely, and adapted to 30 of the
 36 utterances of ljspeech_mini; everything is measured on the other six, of which neither the adaptation nor its early
-stopping knows. A base that DIR holds already, finished by this same command, is taken as it is. Writes
+stopping knows. A base that DIR/base holds already is taken as it is. Writes
 benchmarks/adaptation.md. Needs NEMO_EXT_CORPORA and the package resemblyzer.
 """
 
@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from hardware import describe, table, write
-from nemo_ext.models.speaker.encoders import speaker_encoder
 
 from nemo_ext import _nemo, voices
 from nemo_ext.audio.io import read_mono
@@ -29,6 +28,7 @@ from nemo_ext.corpus.build import build
 from nemo_ext.corpus.manifest import Corpus, load_corpus
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.loaders import acoustic_loaders
+from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.models.vocoder.griffin_lim import GriffinLim
 from nemo_ext.training import alignments
 from nemo_ext.training.adapt import Adapted, make
@@ -162,7 +162,9 @@ def main() -> None:
     base_corpus, new, unheard = corpora(work)
     options = ["model=fastpitch", "size=small", f"corpus={base_corpus}", f"out={work}/base", *BASE]
     options += [f"trainer.max_steps={chosen.steps}", f"trainer.threads={chosen.threads}", "logger.tensorboard=false"]
-    path = train(compose("train", options))
+    path = work / "base" / "model.nemo"
+    if not path.is_file():
+        train(compose("train", options))
     trained = (path.stat().st_mtime - (path.parent / "config.yaml").stat().st_mtime) / 60
 
     base = _nemo.restore(path).requires_grad_(False)
@@ -243,10 +245,10 @@ def report(
             f"{adapted.steps}; alignment: {adapted.aligned}). The machine was shared with other work.",
             f"Measured on {len(measured.rows)} utterances of LJSpeech that neither training heard (alignment there: "
             f"{measured.health}). Mel L1: mean absolute error of the log-mel (natural log, 80 bands up to 8 kHz) with "
-            "true pitch and energy, and one alignment for all voices; *before* is the best of all base "
-            "voices on these very utterances, with the pitch in its own normalisation or in the speaker's, whichever "
-            "true pitch and energy, and one alignment for all voices; *before* is the best of all base voices "
-            "on these very utterances, with the pitch in its own normalisation or in the speaker's, whichever "
+            "true pitch and energy, and one alignment for all voices; *before* is the best of all base voices on "
+            "these utterances, with the pitch in its own normalisation or in the speaker's, whichever comes closer. "
+            "F0 and cosines: the texts spoken freely, through Griffin-Lim; F0 by DIO. Cosines are between mean "
+            "d-vectors (resemblyzer's encoder) of the speech and of real recordings.",
             table(["", "before: nearest base voice", "after"], rows),
             "A mix `lj:w+other:(1-w)` over five weights, spoken as above:",
             *(
