@@ -18,7 +18,9 @@ class SayConfig:
     out: str = option("speech.wav", "file to write, .wav or .flac, 16-bit", verbatim=True)
     voice: str = option("", "name of a voice; the model's first one when left out", verbatim=True)
     style: str = option(
-        "", "anger, anger:0.6, anger:0.6+sadness:0.4, clip.wav, or tokens:0.2,0.5,...; neutral when left out", verbatim=True
+        "",
+        "anger, anger:0.6, anger:0.6+sadness:0.4, clip.wav, tokens:0.2,0.5,...; else neutral",
+        verbatim=True,
     )
     language: str = option("", "language of the text, en or de; the voice's own when left out")
     pace: float = option(1.0, "speed, 0.25 to 4", "factor")

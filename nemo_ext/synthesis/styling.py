@@ -1,10 +1,10 @@
 """How a person asks for a style, and the vector that it means.
 
-    anger                      a named style
-    anger:0.6                  from the neutral style 60 % of the way; beyond 1 is exaggerated
-    anger:0.6+sadness:0.4      several ways added
-    clip.wav                   as the recording is spoken; clip.wav@anna says that the voice 'anna' speaks in it
-    tokens:0.2,0.5,0,...       one weight for each style token
+anger                      a named style
+anger:0.6                  from the neutral style 60 % of the way; beyond 1 is exaggerated
+anger:0.6+sadness:0.4      several ways added
+clip.wav                   as the recording is spoken; clip.wav@anna says that the voice 'anna' speaks in it
+tokens:0.2,0.5,0,...       one weight for each style token
 """
 
 from __future__ import annotations
@@ -73,14 +73,17 @@ def _one(name: str, named: dict[str, Vector], acoustic: Any, cast: Cast) -> Vect
         return named[name]
     path, speaker = _recording(name)
     if path is not None:
-        found: Vector = acoustic.style_vector_from(_read(path, acoustic.mel_spec.sample_rate), speaker and cast.find(speaker))
+        who = cast.find(speaker) if speaker else None
+        found: Vector = acoustic.style_vector_from(_read(path, acoustic.mel_spec.sample_rate), who)
         return found
     if not named:
         raise NemoExtError(
             f"no style '{name}': this model's recordings had no style labels, so none has a name; give a recording, "
             "style=clip.wav, or token weights, style=tokens:..."
         )
-    raise NemoExtError(f"no style '{name}' in this model{nearest(name, named) or '.'} It has: {', '.join(sorted(named))}")
+    raise NemoExtError(
+        f"no style '{name}' in this model{nearest(name, named) or '.'} It has: {', '.join(sorted(named))}"
+    )
 
 
 def _recording(name: str) -> tuple[Path | None, str | None]:
