@@ -330,13 +330,13 @@ def report(
         f"python benchmarks/style.py --steps {chosen.steps} --size {chosen.size} --seed {chosen.seed}{more}",
         [
             f"{len(true)} utterances, {len(set(speakers))} actors, {len(STYLES)} emotions. {len(found)} FastPitches "
-            f"with `model/style=gst`, size={chosen.size}, {chosen.steps} steps, {' '.join([*RECIPE, *chosen.option])}, seed "
-            f"{chosen.seed}; each was trained without two actors.",
+            f"with `model/style=gst`, size={chosen.size}, {chosen.steps} steps, {' '.join([*RECIPE, *chosen.option])}, "
+            f"seed {chosen.seed}; each was trained without two actors.",
             "## Is the style heard on actors who were left out?",
             "Share of utterances whose nearest named style (Euclidean, means over the voices of training) is the "
-            "acted one, averaged over the four emotions; chance is 25 %. *Centred on the actor*: references are centred on "
-            "the mean and deviation of all recordings of that actor, which no label enters: what a voice file brings. "
-            "*Centred on itself*: a single clip of a stranger.",
+            "acted one, averaged over the four emotions; chance is 25 %. *Centred on the actor*: references are "
+            "centred on the mean and deviation of all recordings of that actor, which no label enters: what a voice "
+            "file brings. *Centred on itself*: a single clip of a stranger.",
             table(heads, [whole, *folds]),
             "Rows: acted; columns: nearest named style; per cent; centred on the actor.",
             confusion(said["centred"][tested], true[tested]),
@@ -355,8 +355,9 @@ def report(
             "semitones, rate in tokens a second from the first loud sample to the last:",
             table(["", *(f"{m}, {w}" for m in MEASURES for w in ("recorded", "spoken"))], by_style(recordings, speech)),
             "What was tried before: the reference encoder alone, without a FastPitch, on these same four folds, in "
-            "three settings (none, 20 % and 30 % of the references centred on themselves, without and with being told so; 48 "
-            "and 64 channels). The shipped setting was chosen after those, so the accuracy is not free of that choice.",
+            "three settings (none, 20 % and 30 % of the references centred on themselves, without and with being "
+            "told so; 48 and 64 channels). The shipped setting was chosen after those, so the accuracy is not free of "
+            "that choice.",
             describe(),
         ],
     )
