@@ -39,6 +39,8 @@ MODELS: dict[str, str | None] = {
     "nemo_ext.models.acoustic.fastpitch.FastPitch": "nemo.collections.tts.models.fastpitch.FastPitchModel",
     "nemo_ext.models.vocoder.hifigan.HifiGan": "nemo.collections.tts.models.hifigan.HifiGanModel",
     "nemo_ext.models.vocoder.vocos.Vocos": None,
+    # TitaNet, ECAPA and SpeakerNet are all of this stock class
+    "nemo_ext.models.speaker.model.SpeakerModel": ("nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel"),
 }
 _common.ALLOWED_TARGET_PREFIXES.extend(path for path in MODELS if path not in _common.ALLOWED_TARGET_PREFIXES)
 
@@ -101,7 +103,7 @@ def experiment(trainer: Any, settings: Mapping[str, Any]) -> None:
 def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """The model in the ``.nemo`` file at ``path``, in evaluation mode on ``device``.
 
-    A checkpoint of stock NeMo's FastPitch or HiFi-GAN comes back as our class of that name.
+    A checkpoint of stock NeMo's FastPitch, HiFi-GAN or speaker model comes back as our class for it.
 
     Raises:
         NemoExtError: the file is missing, damaged, of a class that is not ours, or names a ``_target_`` outside

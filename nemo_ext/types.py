@@ -97,6 +97,7 @@ class Batch:
     attn_prior: Tensor  # (B, T_mel, T_text) float32, beta-binomial
     voice_ids: Tensor  # (B,) int64, index into the model's base voices
     style_ids: Tensor | None = None  # (B,) int64, index into the model's named styles; -1 where none is labelled
+    embedding: Tensor | None = None  # (B, E) float32, of a speaker encoder; for models that take it instead of a table
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
@@ -124,6 +125,24 @@ class SegmentBatch:
         return _map_tensors(self, lambda t: t.pin_memory())
 
 
+@dataclass
+class CropBatch:
+    """What a speaker encoder trains on: pieces of recordings, all of one length."""
+
+    ids: list[str]
+    audio: Tensor  # (B, T_audio) float32 in [-1, 1]
+    voice_ids: Tensor  # (B,) int64, index into the model's speakers
+    frames: int = 0  # mel frames in all of them
+
+    def to(self, device: Any) -> CropBatch:
+        """The same batch with every tensor on ``device``."""
+        return _map_tensors(self, lambda t: t.to(device))
+
+    def pin_memory(self) -> CropBatch:
+        """The same batch with every tensor in page-locked memory."""
+        return _map_tensors(self, lambda t: t.pin_memory())
+
+
 def _map_tensors(batch: Any, function: Any) -> Any:
     changed = {f.name: function(v) for f in dataclasses.fields(batch) if hasattr(v := getattr(batch, f.name), "dim")}
     return dataclasses.replace(batch, **changed)
@@ -138,6 +157,7 @@ class Tokens:
     words: list[tuple[str, int, int]]  # (written word, first token, one past its last token)
     normalized: str  # what was spoken, after normalization
     unknown: list[tuple[str, int]] = field(default_factory=list)  # (character, position in the given text), left out
+    positions: list[int] = field(default_factory=list)  # of each word, in the given text: where its written form begins
 
 
 @dataclass
@@ -160,6 +180,9 @@ class Speech:
     words: list[tuple[str, float, float]]  # (word, start in s, end in s)
     tokens: list[tuple[str, float, float]]  # (symbol, start in s, end in s)
     mel: np.ndarray  # (n_mels, T_mel), sentences joined
+    token_frames: list[tuple[int, int]] = field(default_factory=list)  # of each token: first frame, one past its last
+    token_pitch: list[float] = field(default_factory=list)  # Hz that the model was asked for, of each token
+    word_tokens: list[tuple[int, int]] = field(default_factory=list)  # of each word: first token, one past its last
     notes: list[str] = field(default_factory=list)  # what the speaker should know: "Griffin-Lim", unknown characters
 
 
@@ -183,9 +206,13 @@ class AcousticModel(Protocol):
         pitch_stats: torch.Tensor | None = None,
         pace: float | torch.Tensor = 1.0,
         pitch_shift: float | torch.Tensor = 0.0,
+        pitch_range: float | torch.Tensor = 1.0,
+        energy: float | torch.Tensor = 0.0,
     ) -> AcousticOutput:
-        """Speak ``tokens (B, T_text)`` with ``voice (B, P)``; ``pace`` a factor, ``pitch_shift`` in semitones.
+        """Speak ``tokens (B, T_text)`` with ``voice (B, P)``.
 
+        ``pace`` and ``pitch_range`` are factors, ``pitch_shift`` is in semitones, ``energy`` in dB; each a number, or
+        ``(B, T_text)``, one value a token.
         ``pitch_stats (B, 2)``: mean and standard deviation of each voice's F0 in Hz.
         """
         ...
@@ -198,6 +225,22 @@ class VocoderModel(Protocol):
 
     def decode(self, mel: torch.Tensor) -> torch.Tensor:
         """``mel (B, n_mels, T_mel)`` log-mel -> audio ``(B, T_mel * hop_length)`` in [-1, 1]."""
+        ...
+
+
+class SpeakerEncoder(Protocol):
+    """A recording -> a vector that tells its speaker from others. Implemented by models/speaker."""
+
+    name: str  # "resemblyzer", or the .nemo file's name
+    size: int  # E
+    identity: str  # hash of weights and method: embeddings of different identities are never brought together
+
+    def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """``audio (T_audio,)`` in [-1, 1] -> ``(E,)`` float32 of unit length.
+
+        Raises:
+            NemoExtError: there is no speech in it.
+        """
         ...
 
 

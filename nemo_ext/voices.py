@@ -11,6 +11,7 @@ the base model it belongs to, where it came from and who agreed to it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -20,7 +21,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,11 @@ from numpy.typing import NDArray
 from nemo_ext.errors import NemoExtError
 
 Vector = NDArray[np.float32]
+_Record = TypeVar("_Record", "Consent", "Provenance")
 
 FORMAT = 1  # raise it when the file's meaning changes; files of later formats are refused
 SUFFIX = ".voice"
+WITH_THE_BASE = "trained with the base"  # who made a base voice
 # Far above what training reaches (embeddings are of the order of 1) and far enough below float16's 65,504 that a
 # product of two such values with a normalized activation still fits.
 LARGEST = 100.0
@@ -120,7 +123,7 @@ class Consent:
 class Provenance:
     """Where a voice came from."""
 
-    made_by: str = ""  # trained with the base, adapted, zero-shot, mixed, migrated
+    made_by: str = ""  # WITH_THE_BASE, adapted, zero-shot, mixed, migrated
     created: str = ""  # ISO 8601
     source: str = ""  # name of the corpus, of the clip, of the voices that were mixed
     recordings: int = 0
@@ -144,7 +147,15 @@ class Voice:
     mel_stats: Vector | None = None  # (2, n_mels) mean and deviation of its log-mels; centre references for styles
     base: str = ""  # name of the base model
     base_hash: str = ""
+    base_parameters: int = 0  # that the base model speaks with; 0: not known
     provenance: Provenance = field(default_factory=Provenance)
+
+    def __str__(self) -> str:
+        """``'anna' (adapted; consent: unknown)``; of a base voice, only its name."""
+        if self.provenance.made_by == WITH_THE_BASE:
+            return f"'{self.name}'"
+        made = self.provenance.made_by or "of unknown origin"
+        return f"'{self.name}' ({made}; consent: {self.provenance.consent})"
 
 
 def save(voice: Voice, path: str | Path) -> Path:
@@ -170,6 +181,7 @@ def save(voice: Voice, path: str | Path) -> Path:
         "pitch_std": voice.pitch_std,
         "base": voice.base,
         "base_hash": voice.base_hash,
+        "base_parameters": voice.base_parameters,
         "layout": voice.layout.to_list(),
         "layout_hash": voice.layout.hash,
         "provenance": dataclasses.asdict(voice.provenance),
@@ -183,7 +195,8 @@ def save(voice: Voice, path: str | Path) -> Path:
     except OSError as error:
         raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a place that cannot be written cannot be tidied either
+            beside.unlink()
     return path
 
 
@@ -203,6 +216,7 @@ def load(path: str | Path) -> Voice:
     try:
         layout = VoiceLayout.from_list(about["layout"])
         origin = dict(about["provenance"])
+        consent = _typed(Consent, origin.pop("consent"))
         voice = Voice(
             name=str(about["name"]),
             vector=tensors["vector"],
@@ -214,10 +228,11 @@ def load(path: str | Path) -> Voice:
             mel_stats=tensors.get("mel_stats"),
             base=str(about["base"]),
             base_hash=str(about["base_hash"]),
-            provenance=Provenance(**{**origin, "consent": Consent(**origin["consent"])}),
+            base_parameters=int(about.get("base_parameters", 0)),
+            provenance=dataclasses.replace(_typed(Provenance, origin), consent=consent),
         )
         whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     if not whole or voice.vector.shape != (layout.size,):
         raise NemoExtError(f"{path} is damaged (its numbers are not those that were written): copy it again")
@@ -329,6 +344,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Vector]]:
     except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     return about, tensors
+
+
+def _typed(cls: type[_Record], values: Mapping[str, Any]) -> _Record:
+    """A flat dataclass from a stranger's JSON: fields that it has, of the kinds that it has."""
+    kinds: dict[str, Any] = {f.name: type(f.default) for f in dataclasses.fields(cls)}
+    return cls(**{name: kinds[name](value) for name, value in values.items()})
 
 
 def _check_values(voice: Voice, path: Path) -> None:

@@ -39,7 +39,14 @@ def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
         attn_prior=prior,
         voice_ids=torch.tensor([item.voice_id for item in items]),
         style_ids=torch.tensor([item.style_id for item in items]),
+        embedding=_stacked([item.embedding for item in items]),
     )
+
+
+def _stacked(arrays: Sequence[np.ndarray | None]) -> torch.Tensor | None:
+    """``(B, E)``; None where an item has none."""
+    there = [array for array in arrays if array is not None]
+    return torch.from_numpy(np.stack(there)) if len(there) == len(arrays) else None
 
 
 def collate_segments(items: Sequence[SegmentItem]) -> SegmentBatch:

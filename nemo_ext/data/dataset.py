@@ -30,6 +30,7 @@ class AcousticItem:
     energy: np.ndarray  # (T_mel,) float32
     voice_id: int
     style_id: int = -1  # none is labelled
+    embedding: np.ndarray | None = None  # (E,) float32, of a speaker encoder
 
 
 class AcousticDataset(Dataset[AcousticItem]):
@@ -45,10 +46,12 @@ class AcousticDataset(Dataset[AcousticItem]):
         store: FeatureStore,
         voices: Sequence[BaseVoice],
         styles: Sequence[str] = (),
+        embeddings: np.ndarray | None = None,
     ) -> None:
         """``tokens``: token ids of each utterance; ``voices``: the model's, whose order gives the voice ids.
 
         ``styles``: names of the model's styles; an utterance of another style, or of none, has the style id -1.
+        ``embeddings (N, E)``: of each utterance, for a model whose voices are a speaker encoder's.
 
         Raises:
             NemoExtError: an utterance's speaker is none of ``voices``, or every utterance is left out.
@@ -60,7 +63,8 @@ class AcousticDataset(Dataset[AcousticItem]):
         self.tokens: list[np.ndarray] = []
         self.voice_ids: list[int] = []
         self.left_out: list[str] = []
-        for utterance, ids in zip(utterances, tokens, strict=True):
+        kept: list[int] = []
+        for number, (utterance, ids) in enumerate(zip(utterances, tokens, strict=True)):
             name = voice_name(utterance)
             if name not in rows:
                 raise NemoExtError(
@@ -73,6 +77,8 @@ class AcousticDataset(Dataset[AcousticItem]):
             self.utterances.append(utterance)
             self.tokens.append(ids)
             self.voice_ids.append(rows[name])
+            kept.append(number)
+        self.embeddings = None if embeddings is None else embeddings[kept]
         if self.left_out:
             shown = ", ".join(self.left_out[:5]) + (", ..." if len(self.left_out) > 5 else "")
             message = f"{len(self.left_out)} utterances have more tokens than mel frames and cannot be aligned: {shown}"
@@ -93,9 +99,15 @@ class AcousticDataset(Dataset[AcousticItem]):
         features, voice = self.store.load(utterance), self.voices[voice_id]
         normalized = (features.pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
         normalized[features.pitch == 0] = 0.0
-        style_id = self._style_ids.get(utterance.style or "", -1)
         return AcousticItem(
-            utterance.id, self.tokens[index], features.mel, normalized, features.energy, voice_id, style_id
+            id=utterance.id,
+            tokens=self.tokens[index],
+            mel=features.mel,
+            pitch_normalized=normalized,
+            energy=features.energy,
+            voice_id=voice_id,
+            style_id=self._style_ids.get(utterance.style or "", -1),
+            embedding=None if self.embeddings is None else self.embeddings[index],
         )
 
 

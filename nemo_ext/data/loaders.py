@@ -33,6 +33,7 @@ def acoustic_loaders(
     rank: int | None = None,
     world_size: int | None = None,
     styles: Sequence[str] = (),
+    embeddings: np.ndarray | None = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
 
@@ -50,20 +51,22 @@ def acoustic_loaders(
         rank: of this process among those that train together; asked of torch.distributed unless given.
         world_size: how many they are; each gets the same number of batches.
         styles: names of the model's styles, whose order gives the style ids.
+        embeddings: ``(N, E)`` of the corpus's utterances, training before validation; see data.embeddings.
 
     Raises:
         NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
     """
 
-    def loader(utterances: list[Utterance], tokens: list[np.ndarray], train: bool) -> DataLoader[Any]:
-        dataset = AcousticDataset(utterances, tokens, features, voices, styles)
+    def loader(utterances: list[Utterance], part: slice, train: bool) -> DataLoader[Any]:
+        vectors = None if embeddings is None else embeddings[part]
+        dataset = AcousticDataset(utterances, tokens[part], features, voices, styles, vectors)
         order = FrameBudgetSampler(dataset.lengths, frames_per_batch, seed, rank, world_size, shuffle=train)
-        return _loader(dataset, order, collate_acoustic, workers)
+        return loader_of(dataset, order, collate_acoustic, workers)
 
     _ready(corpus, features)
     tokens = encode_corpus(corpus.utterances, frontend, features.cache_dir)
     cut = len(corpus.train)
-    return loader(corpus.train, tokens[:cut], train=True), loader(corpus.val, tokens[cut:], train=False)
+    return loader(corpus.train, slice(cut), train=True), loader(corpus.val, slice(cut, None), train=False)
 
 
 def vocoder_loaders(
@@ -86,8 +89,8 @@ def vocoder_loaders(
     train = SegmentDataset(corpus.train, features, segment_frames, seed)
     val = SegmentDataset(corpus.val, features, val_segment_frames or segment_frames, seed, one_each=True)
     return (
-        _loader(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
-        _loader(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
+        loader_of(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
+        loader_of(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
     )
 
 
@@ -95,7 +98,7 @@ def in_order(loader: DataLoader[Any], frames_per_batch: int) -> DataLoader[Any]:
     """Every utterance of an acoustic ``loader`` once, the same every time, loaded by this process alone."""
     dataset: Any = loader.dataset
     order = FrameBudgetSampler(dataset.lengths, frames_per_batch, 0, 0, 1, shuffle=False)
-    return _loader(dataset, order, collate_acoustic, 0)
+    return loader_of(dataset, order, collate_acoustic, 0)
 
 
 def _ready(corpus: Corpus, features: FeatureStore) -> None:
@@ -104,7 +107,10 @@ def _ready(corpus: Corpus, features: FeatureStore) -> None:
         prepare(unknown, features)
 
 
-def _loader(dataset: Dataset[Any], order: Sampler[Any], collate: Callable[[Any], Any], workers: int) -> DataLoader[Any]:
+def loader_of(
+    dataset: Dataset[Any], order: Sampler[Any], collate: Callable[[Any], Any], workers: int
+) -> DataLoader[Any]:
+    """A loader of ``dataset`` in the sampler's ``order``."""
     # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
     kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
     return DataLoader(

@@ -72,6 +72,19 @@ def pause_cuts(after: int, before: int, pause: int) -> tuple[int, int, int]:
     return after - kept_after, before - kept_before, pause - kept_after - kept_before
 
 
+def shaped(audio: Audio, gains: Audio, hop: int, sample_rate: int) -> Audio:
+    """``audio (T_audio,)`` with a gain in dB for each frame, ``(T_mel,)``; it moves smoothly over 10 ms at each change.
+
+    Frame i is centred at sample ``i * hop``, so its gain begins half a hop earlier.
+    """
+    frames = np.clip((np.arange(len(audio)) + hop // 2) // hop, 0, len(gains) - 1)
+    steps = np.asarray(gains, np.float64)[frames]
+    reach = max(int(0.005 * sample_rate), 1)
+    window = np.hanning(2 * reach + 3)[1:-1]
+    smooth = np.convolve(np.pad(steps, reach, mode="edge"), window / window.sum(), mode="valid")
+    return (audio * 10.0 ** (smooth / 20.0)).astype(np.float32)
+
+
 def fade(audio: Audio, sample_rate: int) -> Audio:
     """``audio`` with raised-cosine ends of 5 ms, so that nothing starts or stops with a click."""
     length = min(int(FADE_SECONDS * sample_rate), len(audio) // 2)

@@ -19,16 +19,11 @@ import torch
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.synthesis import joining
 from nemo_ext.synthesis.casting import Cast
+from nemo_ext.synthesis.prosody import NEUTRAL, Prosody, Settings, check_range, plan
 from nemo_ext.synthesis.styling import find_style
 from nemo_ext.types import AcousticModel, Speech, Tokens, VocoderModel
 from nemo_ext.voices import Vector, Voice
 
-# what a person may ask for: lowest, highest, unit
-LIMITS = {
-    "pace": (0.25, 4.0, "times the normal speed"),
-    "pitch": (-24.0, 24.0, "semitones"),
-    "volume": (-60.0, 20.0, "dB"),
-}
 SENTENCE_PAUSE = 0.40  # seconds at pace 1, from the last sound of one to the first of the next
 CLAUSE_PAUSE = 0.20  # where a sentence was too long for one breath
 PARAGRAPH_PAUSE = 0.80  # across an empty line
@@ -42,9 +37,11 @@ class _Piece:
 
     tokens: Tokens
     durations: np.ndarray  # (T_text,) frames
+    pitch: np.ndarray  # (T_text,) Hz
     mel: np.ndarray  # (n_mels, T_mel)
     audio: np.ndarray  # (T_mel * hop,)
     pause: float  # seconds of silence wanted before it
+    gain: np.ndarray | None  # (T_text,) dB of single tokens, beside the volume of the whole
 
 
 def load(
@@ -110,7 +107,10 @@ class Pipeline:
         *,
         pace: float = 1.0,
         pitch: float = 0.0,
+        pitch_range: float = 1.0,
+        energy: float = 0.0,
         volume: float = 0.0,
+        prosody: str | Prosody | None = None,
         language: str | None = None,
         style: str | None = None,
     ) -> Speech:
@@ -121,21 +121,28 @@ class Pipeline:
             voice: a base voice's name, a voice file, or a mix ``anna:0.7+bob:0.3``; the first base voice when None.
             pace: factor on the speed, 0.25 to 4.
             pitch: shift in semitones, -24 to 24.
+            pitch_range: factor on the distance from the voice's mean pitch, 0 (a monotone) to 4.
+            energy: dB on the energy that the model is asked for, -20 to 20: how forcefully it is spoken.
             volume: gain in dB, -60 to 20. Never clips: peaks are limited, and the notes say so.
+            prosody: the same for single words and tokens: ``"never: pitch=3, pace=0.8; #2: energy=4"``, see
+                ``Prosody.parse``, or a ``Prosody``.
             language: ISO 639-1; the voice's own when None.
             style: a name, with a strength or a sum of them, a recording, or token weights: synthesis/styling.py; the
                 voice's neutral style when None.
 
         Raises:
-            NemoExtError: nothing to speak in ``text``, an unknown voice or style, or a value out of range.
+            NemoExtError: nothing to speak in ``text``, an unknown voice, style or word, or a value out of range.
         """
-        for name, value in (("pace", pace), ("pitch", pitch), ("volume", volume)):
-            _check_range(name, value)
+        asked = {"pace": pace, "pitch": pitch, "pitch_range": pitch_range, "energy": energy, "volume": volume}
+        for name, value in asked.items():
+            check_range(name, value)
+        prosody = Prosody.parse(prosody) if isinstance(prosody, str) else prosody
         chosen, notes = self._voice(voice)
         manner = find_style(style, self.acoustic, chosen, self.cast)
         language = language or chosen.language
         notes = [*self.notes, *notes]
-        pieces: list[_Piece] = []
+        said: list[tuple[str, Tokens]] = []
+        pauses: list[float] = []
         unknown: list[tuple[str, int]] = []
         for sentence, position, pause in _sentences(text, self.acoustic.frontend, language):
             try:
@@ -144,11 +151,18 @@ class Pipeline:
                 unknown += [(character, position + at) for character, at in error.unknown]
                 continue
             unknown += [(character, position + at) for character, at in tokens.unknown]
-            pieces.append(self._speak(tokens, chosen, manner, pace, pitch, pause / pace))
-        if not pieces:
+            said.append((sentence, tokens))
+            pauses.append(pause / pace)
+        if not said:
             reason = f"; {_left_out(unknown)}" if unknown else ""
             raise NothingToSpeak(f"nothing to speak in {_shortened(text)}: give at least one word{reason}", unknown)
         notes += [_left_out(unknown)] if unknown else []
+        planned, remarks = plan(prosody, asked, said)
+        notes += remarks
+        pieces = [
+            self._speak(tokens, chosen, manner, settings, pause, volume)
+            for (_, tokens), settings, pause in zip(said, planned, pauses, strict=True)
+        ]
         return self._join(pieces, chosen.name, volume, notes)
 
     def copy(self, audio: np.ndarray) -> np.ndarray:
@@ -170,22 +184,37 @@ class Pipeline:
 
     @torch.inference_mode()
     def _speak(
-        self, tokens: Tokens, voice: Voice, style: Vector | None, pace: float, pitch: float, pause: float
+        self, tokens: Tokens, voice: Voice, style: Vector | None, settings: Settings, pause: float, volume: float
     ) -> _Piece:
-        # a model without style knows no such input
-        given = {} if style is None else {"style": torch.from_numpy(style).to(self.device)[None]}
+        def given(name: str) -> Any:
+            value = settings[name]
+            return torch.from_numpy(value).to(self.device)[None] if isinstance(value, np.ndarray) else value
+
+        # a model is asked only for what somebody asked for: not every one knows all of it
+        more = {name: given(name) for name in ("pitch_range", "energy") if _differs(settings[name], NEUTRAL[name])}
+        if style is not None:
+            more["style"] = torch.from_numpy(style).to(self.device)[None]
         ids = torch.from_numpy(tokens.ids).to(self.device)[None]
         said = self.acoustic.predict_mel(
             ids,
             torch.tensor([ids.shape[1]], device=self.device),
             torch.from_numpy(voice.vector).to(self.device)[None],
             pitch_stats=torch.tensor([[voice.pitch_mean, voice.pitch_std]], device=self.device),
-            pace=pace,
-            pitch_shift=pitch,
-            **given,
+            pace=given("pace"),
+            pitch_shift=given("pitch"),
+            **more,
         )
         mel = said.mel[:, :, : int(said.mel_lens[0])]
-        return _Piece(tokens, said.durations[0].cpu().numpy(), mel[0].float().cpu().numpy(), self._decode(mel), pause)
+        gain = settings["volume"]
+        return _Piece(
+            tokens,
+            said.durations[0].cpu().numpy(),
+            said.pitch[0].float().cpu().numpy(),
+            mel[0].float().cpu().numpy(),
+            self._decode(mel),
+            pause,
+            gain - np.float32(volume) if isinstance(gain, np.ndarray) else None,
+        )
 
     @torch.inference_mode()
     def _decode(self, mel: torch.Tensor) -> np.ndarray:
@@ -201,6 +230,9 @@ class Pipeline:
         audios, mels = [], []
         words: list[tuple[str, float, float]] = []
         spoken: list[tuple[str, float, float]] = []
+        token_frames: list[tuple[int, int]] = []
+        word_tokens: list[tuple[int, int]] = []
+        token_pitch: list[float] = []
         start = 0  # frames of the whole so far
         cut_before = 0
         for i, (piece, audio) in enumerate(zip(pieces, levelled, strict=True)):
@@ -210,6 +242,8 @@ class Pipeline:
                 pause = round(pieces[i + 1].pause * spec.sample_rate / hop)
                 cut_after, next_cut_before, silence = joining.pause_cuts(edges[i].after, edges[i + 1].before, pause)
             kept = slice(cut_before, max(frames - cut_after, cut_before + 1))
+            if piece.gain is not None:
+                audio = joining.shaped(audio, np.repeat(piece.gain, piece.durations), hop, spec.sample_rate)
             audios += [
                 joining.fade(audio[kept.start * hop : kept.stop * hop], spec.sample_rate),
                 np.zeros(silence * hop, np.float32),
@@ -218,25 +252,34 @@ class Pipeline:
             times = _Times(piece.durations, start - cut_before, start, start + kept.stop - kept.start, spec.seconds(1))
             spoken += [(s, *times.of(j, j + 1)) for j, s in enumerate(piece.tokens.symbols)]
             words += [(word, *times.of(first, past)) for word, first, past in piece.tokens.words]
+            before = len(token_frames)
+            word_tokens += [(before + first, before + past) for _, first, past in piece.tokens.words]
+            token_frames += [times.frames(j) for j in range(len(piece.durations))]
+            token_pitch += piece.pitch.tolist()
             start += kept.stop - kept.start + silence
             cut_before = next_cut_before
         whole = np.concatenate(audios) * np.float32(10.0 ** (volume / 20.0))
         whole, note = joining.limit(whole, spec.sample_rate)
         notes = [*notes, note] if note else notes
-        return Speech(whole, spec.sample_rate, voice, words, spoken, np.concatenate(mels, axis=1), notes)
+        mel = np.concatenate(mels, axis=1)
+        return Speech(whole, spec.sample_rate, voice, words, spoken, mel, token_frames, token_pitch, word_tokens, notes)
 
 
 class _Times:
     """Seconds of tokens, from frames; the part of a sentence that was cut off is not spoken."""
 
     def __init__(self, durations: np.ndarray, offset: int, first: int, last: int, frame: float) -> None:
-        self._ends = np.concatenate([[0], np.cumsum(durations)]) + offset
+        self._ends = np.clip(np.concatenate([[0], np.cumsum(durations)]) + offset, first, last)
         # frame i is centred at sample i * hop, so it begins half a hop earlier
-        self._seconds = np.clip(np.clip(self._ends, first, last) - 0.5, 0.0, None) * frame
+        self._seconds = np.clip(self._ends - 0.5, 0.0, None) * frame
 
     def of(self, first: int, past: int) -> tuple[float, float]:
         """Start and end of the tokens from ``first`` to the one before ``past``."""
         return float(self._seconds[first]), float(self._seconds[past])
+
+    def frames(self, token: int) -> tuple[int, int]:
+        """First frame of a token and one past its last, in the whole."""
+        return int(self._ends[token]), int(self._ends[token + 1])
 
 
 def _sentences(text: str, frontend: Any, language: str) -> list[tuple[str, int, float]]:
@@ -278,10 +321,8 @@ def _left_out(unknown: list[tuple[str, int]], most: int = 8) -> str:
     return f"left out, since no token stands for it: {', '.join(named)}{more}"
 
 
-def _check_range(name: str, value: float) -> None:
-    lowest, highest, unit = LIMITS[name]
-    if not (isinstance(value, int | float) and math.isfinite(value) and lowest <= value <= highest):
-        raise NemoExtError(f"{name}={value} cannot be spoken: give {lowest:g} to {highest:g} {unit}")
+def _differs(value: float | np.ndarray, neutral: float) -> bool:
+    return isinstance(value, np.ndarray) or value != neutral
 
 
 def _shortened(text: str) -> str:

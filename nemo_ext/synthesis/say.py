@@ -9,6 +9,8 @@ from pathlib import Path
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.config import SayConfig
+from nemo_ext.synthesis.prosody import Prosody
+from nemo_ext.synthesis.timings import write_timings
 from nemo_ext.types import Speech
 
 FORMATS = (".wav", ".flac")
@@ -23,42 +25,50 @@ def say(cfg: SayConfig) -> Speech:
     """
     if not cfg.acoustic:
         raise NemoExtError("acoustic= is missing: give the path of an acoustic model's .nemo file")
-    out = _writable(cfg.out)
+    out = _writable("out", cfg.out, FORMATS, "audio format")
+    timings = _writable("timings", cfg.timings, (".json",), "format of timings") if cfg.timings else None
     text = _text(cfg)
+    prosody = Prosody.parse(cfg.prosody) if cfg.prosody else None
 
     from nemo_ext.audio.io import write  # these cost seconds; a wrong option should not
     from nemo_ext.synthesis.pipeline import load
 
-    pipeline = load(cfg.acoustic, cfg.vocoder or None, cfg.device)
+    pipeline = load(cfg.acoustic, cfg.vocoder or None, cfg.device, cfg.voices or None)
     started = time.perf_counter()
     speech = pipeline.say(
         text,
         cfg.voice or None,
         pace=cfg.pace,
         pitch=cfg.pitch,
+        pitch_range=cfg.pitch_range,
+        energy=cfg.energy,
         volume=cfg.volume,
+        prosody=prosody,
         language=cfg.language or None,
         style=cfg.style or None,
     )
     taken = time.perf_counter() - started
     write(out, speech.audio, speech.sample_rate)
+    if timings is not None:
+        write_timings(timings, speech)
     seconds = len(speech.audio) / speech.sample_rate
-    print(f"{out}: {seconds:.2f} s, voice '{speech.voice}', made in {taken:.2f} s ({taken / seconds:.3f} of real time)")
+    voice = pipeline.cast.find(cfg.voice or speech.voice)
+    print(f"{out}: {seconds:.2f} s, voice {voice}, made in {taken:.2f} s ({taken / seconds:.3f} of real time)")
     for note in speech.notes:
         print(f"  note: {note}")
     return speech
 
 
-def _writable(name: str) -> Path:
+def _writable(option: str, name: str, suffixes: tuple[str, ...], what: str) -> Path:
     """The path to write, refused before any model is loaded when it cannot be written."""
     out = Path(name).expanduser()
-    if out.suffix.lower() not in FORMATS:
-        raise NemoExtError(f"out={name} names no audio format we write: end it in {' or '.join(FORMATS)}")
+    if out.suffix.lower() not in suffixes:
+        raise NemoExtError(f"{option}={name} names no {what} we write: end it in {' or '.join(suffixes)}")
     folder = out.parent
     if not folder.is_dir():
-        raise NemoExtError(f"out={name}: there is no folder {folder}; make it first")
+        raise NemoExtError(f"{option}={name}: there is no folder {folder}; make it first")
     if out.is_dir() or not os.access(folder, os.W_OK):
-        raise NemoExtError(f"out={name} cannot be written: choose a file in a folder of your own")
+        raise NemoExtError(f"{option}={name} cannot be written: choose a file in a folder of your own")
     return out
 
 

@@ -94,7 +94,7 @@ class TextFrontend:
                 f"nothing to speak in {_shortened(text)}: give a text with at least one word", found.unknown
             )
         ids = np.array([self.table.index(symbol) for symbol in found.symbols], dtype=np.int64)
-        return Tokens(ids, found.symbols, found.words, source.text, found.unknown)
+        return Tokens(ids, found.symbols, found.words, source.text, found.unknown, found.positions)
 
     def fingerprint(self) -> str:
         """A hash of everything that changes tokens: the options, the table, the lexicon, and the engines' versions."""
@@ -127,6 +127,7 @@ class TextFrontend:
                     found.miss(symbol, segment.start + max(0, segment.text.find(symbol)))
             if len(found.symbols) > first:
                 found.words.append((segment.text, first, len(found.symbols)))
+                found.positions.append(found.place(segment.start))
 
     def _pronounced(self, words: Sequence[str], language: Language) -> list[list[str]]:
         symbols: list[list[str] | None] = [self._own(word, language) for word in words]
@@ -175,6 +176,7 @@ class _Found:
         self.symbols = [SPACE]
         self.words: list[tuple[str, int, int]] = []
         self.unknown: list[tuple[str, int]] = []
+        self.positions: list[int] = []  # of words
 
     def space(self) -> None:
         if self.symbols[-1] != SPACE:
@@ -186,7 +188,10 @@ class _Found:
         self.symbols.append(symbol)
 
     def miss(self, character: str, at: int) -> None:
-        self.unknown.append((character, self._source.positions[at]))
+        self.unknown.append((character, self.place(at)))
+
+    def place(self, at: int) -> int:
+        return self._source.positions[at]
 
 
 def _check(cfg: TextConfig) -> None:

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from nemo_ext.config import conform
 from nemo_ext.corpus.manifest import Corpus, load_corpus
+from nemo_ext.data.crops import crop_loaders
+from nemo_ext.data.embeddings import embed_corpus, mean_embeddings
 from nemo_ext.data.features import FeatureConfig, FeatureStore
 from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
-from nemo_ext.data.prepare import base_voices, prepare
+from nemo_ext.data.prepare import base_voices, prepare, voice_name
 from nemo_ext.errors import NemoExtError
+from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.plan import corpus_hash, flat
@@ -43,11 +47,13 @@ def build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
     corpus = _corpus(config)
+    if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
+        return _speaker(config, cls, settings, corpus)
     features = _features(config, corpus)
     identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}
     identity["features"] = dataclasses.asdict(config.features)
     settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
-    loading = {"workers": config.trainer.workers, "seed": config.seed}
+    loading: dict[str, Any] = {"workers": config.trainer.workers, "seed": config.seed}
     if hasattr(cls, "decode"):  # a vocoder reads no text
         batches = {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
         model = cls(OmegaConf.create(settings))
@@ -61,10 +67,39 @@ def build(config: TrainConfig) -> Built:
     identity |= {"text": text, "frames_per_batch": config.frames_per_batch}
     styles = style_names(corpus.train) if settings.get("style", {}).get("tokens") else []
     settings |= {"style_names": styles}
+    embeddings = None
+    if settings.get("voice_encoder"):
+        encoder = speaker_encoder(settings["voice_encoder"])
+        embeddings = embed_corpus(corpus.utterances, features, encoder)
+        about = {"name": encoder.name, "identity": encoder.identity, "size": encoder.size}
+        settings["encoder"] = {**about, "spec": settings["voice_encoder"]}
+        identity["model"] = {**identity["model"], "voice_encoder": about}  # wherever its file lies
+    else:
+        identity["model"].pop("voice_encoder", None)  # trainings of versions without this option go on
     model = cls(OmegaConf.create(settings))
+    if embeddings is not None:
+        model.set_base_embeddings(torch.from_numpy(mean_embeddings(corpus.utterances, embeddings, voices)))
     if getattr(model, "style", None) is not None:
         learn_about_voices(model, corpus.train, features)
-    train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, styles=styles, **loading)
+    loading |= {"embeddings": embeddings, "styles": styles}
+    train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
+    return Built(model, train, val, flat(identity))
+
+
+def _speaker(config: TrainConfig, cls: Any, settings: dict[str, Any], corpus: Corpus) -> Built:
+    spec = config.features.mel
+    names = sorted({voice_name(utterance) for utterance in corpus.utterances})
+    if len(names) < 2:
+        raise NemoExtError(
+            f"corpus {config.corpus} has the speaker '{names[0]}' only, and an encoder learns to tell speakers apart: "
+            "give a corpus of several"
+        )
+    identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}
+    identity["features"] = {"mel": dataclasses.asdict(spec)}
+    voices = [{"name": name} for name in names]
+    model = cls(OmegaConf.create({**settings, "mel": dataclasses.asdict(spec), "voices": voices}))
+    crops = {"crop_seconds": settings["crop_seconds"], "batch_size": settings["batch_size"], "seed": config.seed}
+    train, val = crop_loaders(corpus, names, spec, workers=config.trainer.workers, **crops)
     return Built(model, train, val, flat(identity))
 
 

@@ -28,6 +28,8 @@ def _losses(trainer: Trainer, prefix: str) -> dict[str, float]:
 
 
 def _frames(batch: Any) -> int:
+    if hasattr(batch, "frames"):
+        return int(batch.frames)
     lens = getattr(batch, "mel_lens", None)
     return int(lens.sum()) if lens is not None else batch.mel.shape[0] * batch.mel.shape[2]
 

@@ -26,7 +26,7 @@ from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, nemo_config
+from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.stock import stock_mel_spec
@@ -52,9 +52,10 @@ from nemo_ext.modules.style_bank import GlobalStyle
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
-from nemo_ext.voices import Provenance, Voice, VoiceLayout
+from nemo_ext.voices import WITH_THE_BASE, Provenance, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
+_NOT_SPOKEN_WITH = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.", "style.heads.", "style.bank.")
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -94,12 +95,16 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             cfg.train_ds = {"dataset": {"_target_": _STOCK_DATASET}, "defer_setup": True}
         self.frontend: Any = None  # set by _setup_tokenizer, which stock's constructor calls
         super().__init__(cfg=cfg, trainer=trainer)
+        self.encoder: VoiceEncoder | None = None  # of whose embeddings the voices are; None: a learned table
+        self.voice_projection: torch.nn.Linear | None = None
         if ours:
             del self._cfg.train_ds
             self.voices = [BaseVoice(**voice) for voice in cfg.voices]
             self.mel_spec = MelSpec(**cfg.mel)
             # stock makes the table for two voices and more; here one voice is a vector as well
             self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), cfg.symbols_embedding_dim)
+            if "encoder" in cfg:
+                self._take_embeddings_of(VoiceEncoder(**cfg.encoder), cfg.symbols_embedding_dim)
             # the output starts at the level of speech, which saves the first hundred steps
             torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
@@ -128,6 +133,18 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         self.vocab = SimpleNamespace(tokens=table.symbols, pad=table.pad)
 
     # ------------------------------------------------------------------ voices
+
+    def _take_embeddings_of(self, encoder: VoiceEncoder, width: int) -> None:
+        """The embedding in a voice is a speaker encoder's, of any speaker; what is learned is how to read it."""
+        self.encoder = encoder
+        self.fastpitch.speaker_emb = torch.nn.Embedding(len(self.voices), encoder.size)
+        self.fastpitch.speaker_emb.weight.requires_grad_(False)
+        self.voice_projection = torch.nn.Linear(encoder.size, width)
+
+    def set_base_embeddings(self, table: Tensor) -> None:
+        """``table (voices, E)``: the base voices' embeddings, for a model whose voices are a speaker encoder's."""
+        with torch.no_grad():
+            self._voice_table().copy_(table)
 
     def _sites(self) -> list[Site]:
         module = self.fastpitch
@@ -165,7 +182,8 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             **(self.style.of_voice(names.index(name)) if self.style is not None else {}),
             base=self.origin,
             base_hash=self.weights_hash(),
-            provenance=Provenance("trained with the base", recordings=told.utterances, seconds=told.seconds),
+            base_parameters=self.parameters_spoken_with(),
+            provenance=Provenance(WITH_THE_BASE, recordings=told.utterances, seconds=told.seconds),
         )
 
     def voice_vector(self, name: str) -> Tensor:
@@ -178,8 +196,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         Left out are the aligner and the style classifiers, which only training uses, and what belongs to the base
         voices, since a voice brings its own: the table of embeddings, named styles.
         """
-        apart = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.", "style.heads.", "style.bank.")
-        state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(apart)]
+        state = [(k, v) for k, v in sorted(self.state_dict().items()) if not k.startswith(_NOT_SPOKEN_WITH)]
         # torch counts the writes to a tensor, except to those made in inference mode, which nobody trains
         written = tuple((v.data_ptr(), 0 if v.is_inference() else v._version) for _, v in state)
         if self._hashed is None or self._hashed[0] != written:
@@ -189,6 +206,10 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
                 digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
             self._hashed = (written, digest.hexdigest()[:16])
         return self._hashed[1]
+
+    def parameters_spoken_with(self) -> int:
+        """Number of parameters that inference uses: without aligner and table of base voices, as ``weights_hash``."""
+        return sum(v.numel() for k, v in self.named_parameters() if not k.startswith(_NOT_SPOKEN_WITH))
 
     def _voice_table(self) -> Tensor:
         """``(voices, E)``: E is 0 for a stock model of a single speaker."""
@@ -202,7 +223,10 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
         """``voice (B, P)``, or ``(B, E)`` for voices without adapters; ``style (B, S)``, None: no style."""
         weights = self.voice_adapters.weights(voice)
-        speaker = weights.embedding[:, None] if weights.embedding.shape[1] else None
+        embedding = weights.embedding
+        if self.voice_projection is not None:
+            embedding = self.voice_projection(embedding)
+        speaker = embedding[:, None] if embedding.shape[1] else None
         if style is None:
             return _Conditions(weights, speaker, speaker)
         projected = self._style().conditions(style)
@@ -260,7 +284,8 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             style: ``(B, S)``; zeros and None are no style.
 
         Raises:
-            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; a style, and the model has none.
+            NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; energy, and the model knows none; a
+                style, and the model has none.
         """
         module, given = self.fastpitch, self._conditions(voice, style)
         encoded, mask = self._encode(tokens, given)
@@ -281,11 +306,14 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=pitch.device) / 12.0)
             pitch = (pitch * ratio + mean * (ratio - 1.0) / std) * mask
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
+        if module.energy_predictor is None and _asks_for(energy, 0.0):
+            raise NemoExtError("this model was trained without energy, so energy= changes nothing in it: leave it out")
         if module.energy_predictor is not None:
             log_energy = self._predict("energy_predictor", encoded, mask, given)
             if _asks_for(energy, 0.0):  # predicted is log(energy + 1)
                 factor = 10.0 ** (torch.as_tensor(energy, device=pitch.device) / 20.0)
-                log_energy = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                changed = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                log_energy = torch.where(factor == 1.0, log_energy, changed)  # exactly as it is where nothing is asked
             encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
         expanded, mel_lens = expand(encoded, durations)
         return AcousticOutput(
@@ -296,6 +324,12 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         )
 
     # ---------------------------------------------------------------- training
+
+    def _own_voices(self, batch: Batch) -> Tensor:
+        """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
+        if self.encoder is not None and batch.embedding is not None:
+            return batch.embedding
+        return self._voice_table()[batch.voice_ids]
 
     def align(self, batch: Batch, mask: Tensor, condition: Tensor | None) -> Alignment:
         """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``."""
@@ -324,7 +358,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         heard: dict[str, Tensor] = {}
         if style is None and self.style is not None:
             style, heard = self.style.learn(batch, voices_known=voice is None)
-        given = self._conditions(self._voice_table()[batch.voice_ids] if voice is None else voice, style)
+        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None

@@ -27,6 +27,16 @@ class FastPitchLosses:
 
 
 @dataclass
+class VoiceEncoder:
+    """The speaker encoder whose embeddings a model takes, as its configuration keeps it."""
+
+    name: str = ""  # resemblyzer, or a .nemo file's name
+    identity: str = ""  # hash of weights and method
+    size: int = 0  # E
+    spec: str = ""  # where it was when the model was trained
+
+
+@dataclass
 class FastPitchConfig:
     """What a person chooses of a FastPitch; ``nemo_config`` spells it out in NeMo's own keys."""
 
@@ -46,6 +56,7 @@ class FastPitchConfig:
     aligner_width: int = 80  # channels in which mel and text are compared
     aligner_temperature: float = 0.0005
     max_token_duration: int = 75  # frames
+    voice_encoder: str = ""  # resemblyzer or PATH.nemo: voices are that speaker encoder's; empty: a learned table
     voice_conditions: list[str] = field(default_factory=lambda: ["encoder", "decoder", "predictors", "aligner"])
     voice_adapters: AdapterConfig = field(default_factory=AdapterConfig)
     style: StyleConfig = field(default_factory=StyleConfig)
@@ -83,6 +94,8 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
         }
 
     kept = {k: cfg[k] for k in ("name", "mel", "text", "voices", "losses", "optim")}
+    if cfg.get("encoder"):
+        kept["encoder"] = cfg.encoder
     kept["voice_adapters"] = OmegaConf.merge(OmegaConf.structured(AdapterConfig), cfg.get("voice_adapters") or {})
     if (cfg.get("style") or {}).get("tokens", 0):  # else their files are as ever
         kept["style"] = OmegaConf.merge(OmegaConf.structured(StyleConfig), cfg.style)

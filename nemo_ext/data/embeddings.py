@@ -1,0 +1,98 @@
+"""Speaker embeddings of a corpus, cached by the recordings' content and by what made them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nemo_ext.audio import io
+from nemo_ext.corpus.progress import Progress
+from nemo_ext.data.features import FeatureStore, checksum, write_bytes
+from nemo_ext.data.prepare import voice_name
+from nemo_ext.errors import NemoExtError
+from nemo_ext.types import BaseVoice, SpeakerEncoder, Utterance
+
+_SAVE_EVERY = 60.0  # s; what is done survives a kill
+_log = logging.getLogger(__name__)
+
+
+def embed_corpus(utterances: Sequence[Utterance], store: FeatureStore, encoder: SpeakerEncoder) -> np.ndarray:
+    """Embeddings ``(N, E)`` float32 of ``utterances``, from the cache where it knows them.
+
+    The cache is one file for each ``encoder.identity``; its keys are hashes of the recordings' bytes.
+
+    Raises:
+        NemoExtError: a recording cannot be read, or has no speech in it.
+    """
+    path = store.cache_dir / f"embeddings-{encoder.identity}.safetensors"
+    known = _read(path, encoder.size)
+    hashes = [bytes.fromhex(store.entry(utterance).audio_hash) for utterance in utterances]
+    new = {key: utterance for key, utterance in zip(hashes, utterances, strict=True) if key not in known}
+    if new:
+        _embed(new, known, store, encoder, path)
+    return np.stack([known[key] for key in hashes]) if hashes else np.zeros((0, encoder.size), np.float32)
+
+
+def mean_embeddings(utterances: Sequence[Utterance], embeddings: np.ndarray, voices: Sequence[BaseVoice]) -> np.ndarray:
+    """The base voices' embeddings ``(voices, E)``: of each the mean over its utterances, brought to unit length."""
+    rows = {voice.name: number for number, voice in enumerate(voices)}
+    sums = np.zeros((len(voices), embeddings.shape[1]))
+    for utterance, embedding in zip(utterances, embeddings, strict=True):
+        sums[rows[voice_name(utterance)]] += embedding
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9), dtype=np.float32)
+
+
+def _embed(
+    new: dict[bytes, Utterance],
+    known: dict[bytes, np.ndarray],
+    store: FeatureStore,
+    encoder: SpeakerEncoder,
+    path: Path,
+) -> None:
+    saved = time.monotonic()
+    try:
+        with Progress(len(new), f"embedding voices with {encoder.name}") as progress:
+            for key, utterance in new.items():
+                audio, rate = io.read_mono(store.audio_path(utterance))
+                try:
+                    known[key] = encoder.embed(audio, rate)
+                except NemoExtError as error:
+                    raise NemoExtError(f"utterance '{utterance.id}': {error}; take it out of the corpus") from error
+                if time.monotonic() - saved > _SAVE_EVERY:
+                    _write(path, known)
+                    saved = time.monotonic()
+                progress.step()
+    finally:
+        if known:
+            _write(path, known)
+
+
+def _write(path: Path, known: dict[bytes, np.ndarray]) -> None:
+    import safetensors.numpy
+
+    keys: np.ndarray = np.frombuffer(b"".join(known), dtype=np.uint8)
+    values = np.stack(list(known.values())).astype(np.float32)
+    tensors = {"keys": keys, "values": values, "checksum": np.array([checksum([keys, values])], dtype=np.uint32)}
+    write_bytes(path, safetensors.numpy.save(tensors))
+
+
+def _read(path: Path, size: int) -> dict[bytes, np.ndarray]:
+    """What is cached; a missing or damaged file is an empty cache."""
+    import safetensors
+    import safetensors.numpy
+
+    try:
+        held = safetensors.numpy.load(path.read_bytes())
+        keys, values = held["keys"], held["values"]
+        if int(held["checksum"][0]) != checksum([keys, values]) or values.shape[1:] != (size,):
+            raise ValueError("its checksum does not fit")
+    except FileNotFoundError:
+        return {}
+    except (safetensors.SafetensorError, KeyError, IndexError, ValueError) as error:
+        _log.warning("damaged cache of embeddings %s is made again: %s", path, error)
+        return {}
+    return {keys[16 * i : 16 * i + 16].tobytes(): value for i, value in enumerate(values)}

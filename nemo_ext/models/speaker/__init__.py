@@ -1,0 +1,1 @@
+"""Speaker encoders: a recording -> a vector that tells its speaker from others."""
