@@ -355,7 +355,7 @@ def report(
             f"always naming the most frequent actor {percent(most / len(true))}.",
             table(["classifier", *heads[1:], "from the acted style alone"], rows),
             "## Is it spoken?",
-            f"Every voice says the {SENTENCES} shortest sentences in every named style through every model that knows it "
+            f"Every voice says the {SENTENCES} shortest sentences in every named style through every model with it "
             f"({len(every)} utterances), through Griffin-Lim; F0 (DIO) and rate are measured on that audio, and the "
             f"same on the recordings. In {silent} utterances fewer than {FEWEST_VOICED} frames had an F0; they count "
             f"for the rate only. Over {len(names)} speakers and 4 styles:",
