@@ -107,13 +107,13 @@ def page(
     voices = list(dict.fromkeys(s.voice for s in results.sentences))
     lines = {s.key: _line(s) for s in results.sentences}
     first = [s.key for i in range(shown) for voice in voices for s in _of(results, voice)[i : i + 1]]
-    minutes = sum(phase.seconds for phase in phases) / 60
+    count, minutes = len(voices) + bool(results.newcomer), sum(phase.seconds for phase in phases) / 60
     return Page(
-        title=f"{_number(len(voices) + bool(results.newcomer)).capitalize()} voices, made from nothing in {minutes:.0f} minutes",
+        title=f"{_number(count).capitalize()} voices, made from nothing in {minutes:.0f} minutes",
         lead=(
-            "A corpus was made on this machine, a FastPitch and a vocoder were trained on it, a third voice was adapted, "
-            "and here they speak sentences that they never saw. Nothing was downloaded; the corpus is read by espeak-ng, a formant "
-            "synthesizer, so it sounds like one. On your own recordings the same commands learn your voice."
+            "A corpus was made on this machine, a FastPitch and a vocoder were trained on it, a further voice was adapted, "
+            "and here they speak sentences that they never saw. Nothing was downloaded; the corpus is read by espeak-ng, "
+            "a formant synthesizer, so it sounds like one. On your own recordings the same commands learn your voice."
         ),
         voices=voices,
         figures=figures(results),
