@@ -111,9 +111,9 @@ def page(
     return Page(
         title=f"{_number(count).capitalize()} voices, made from nothing in {minutes:.0f} minutes",
         lead=(
-            "A corpus was made on this machine, a FastPitch and a vocoder were trained on it, a further voice was adapted, "
-            "and here they speak sentences that they never saw. Nothing was downloaded; the corpus is read by espeak-ng, "
-            "a formant synthesizer, so it sounds like one. On your own recordings the same commands learn your voice."
+            "A corpus was made on this machine, a FastPitch and a vocoder were trained on it, one more voice was "
+            "adapted, and here they speak sentences that they never saw. Nothing was downloaded; the corpus is read by "
+            "espeak-ng, a formant synthesizer, so it sounds like one. On your own recordings the same commands learn your voice."
         ),
         voices=voices,
         figures=figures(results),
