@@ -113,7 +113,8 @@ def page(
         lead=(
             "A corpus was made on this machine, a FastPitch and a vocoder were trained on it, one more voice was "
             "adapted, and here they speak sentences that they never saw. Nothing was downloaded; the corpus is read by "
-            "espeak-ng, a formant synthesizer, so it sounds like one. On your own recordings the same commands learn your voice."
+            "espeak-ng, a formant synthesizer, so it sounds like one. On your own recordings the same commands learn "
+            "your voice."
         ),
         voices=voices,
         figures=figures(results),
