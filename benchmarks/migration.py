@@ -82,26 +82,27 @@ def run(source: Path, out: Path, **options: Any) -> Migrated:
 
 def fastpitch(held: Any, about: dict[str, Any], source: Path, place: Path, **options: Any) -> Differences:
     """The migrated FastPitch, restored from its file, against the arrays that the release computed."""
-    found = Differences()
-    for speaker in range(about["speakers"]):
-        folder = place / f"{source.stem}-{speaker}-{len(options)}"
-        names = {} if about["speakers"] == 1 else {"speaker": f"speaker_{speaker}"}
-        run(source, folder / "new.nemo", voices=folder, **names, **options)
+    found, speakers = Differences(), range(about["speakers"])
+    adapters = about.get("adapters", [])
+    # an adapted voice takes the embedding of one speaker, so each speaker takes a migration
+    for chosen in speakers if adapters else [0]:
+        folder = place / f"{source.stem}-{chosen}-{len(options)}"
+        run(source, folder / "new.nemo", voices=folder, speaker=f"speaker_{chosen}", **options)
         model = _nemo.restore(folder / "new.nemo")
         cast = Cast(model, folder)
         for t, text in enumerate(about["texts"]):
-            tokens = torch.from_numpy(held[f"tokens_{t}"])[None]
             if not np.array_equal(model.frontend.encode(text, normalized=text).ids, held[f"tokens_{t}"]):
                 found.tokens.append(f"{source.name}: {text}")
-            for adapter in ["", *about.get("adapters", [])]:
-                voice = cast.find(adapter or f"speaker_{speaker}")
-                vector = torch.from_numpy(voice.vector)[None]
+        spoken = [(f"{adapter}/", adapter, chosen) for adapter in adapters]
+        spoken += [("", f"speaker_{speaker}", speaker) for speaker in ([chosen] if adapters else speakers)]
+        for prefix, voice, speaker in spoken:
+            vector = torch.from_numpy(cast.find(voice).vector)[None]
+            for t in range(len(about["texts"])):
+                tokens = torch.from_numpy(held[f"tokens_{t}"])[None]
+                lens = torch.tensor([tokens.shape[1]])
                 for pace in (1.0, 0.8):
-                    key = f"{adapter}/" if adapter else ""
-                    key += f"mel_{t}_{speaker}_{pace}"
-                    if key in held:
-                        mel = model.predict_mel(tokens, torch.tensor([tokens.shape[1]]), vector, pace=pace).mel[0]
-                        found.note(key, held[key], mel.numpy())
+                    key = f"{prefix}mel_{t}_{speaker}_{pace}"
+                    found.note(key, held[key], model.predict_mel(tokens, lens, vector, pace=pace).mel[0].numpy())
     return found
 
 

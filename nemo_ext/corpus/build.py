@@ -121,7 +121,9 @@ def _finish(
     return Corpus(out, train, val, info)
 
 
-def _split(kept: list[Utterance], found: Found, config: CorpusConfig) -> tuple[list[Utterance], list[Utterance], list[str]]:
+def _split(
+    kept: list[Utterance], found: Found, config: CorpusConfig
+) -> tuple[list[Utterance], list[Utterance], list[str]]:
     """The source's own split where it has one that left something on both sides, else ours."""
     val = [row for row in kept if row.id in (found.val or ())]
     if not 0 < len(val) < len(kept):

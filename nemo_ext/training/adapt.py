@@ -6,6 +6,7 @@ did best on utterances it did not learn from.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import sys
@@ -16,13 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nemo_ext import _nemo, voices  # before Lightning and NeMo: it keeps their imports quiet
 
 from lightning.pytorch import LightningModule, Trainer, seed_everything  # isort: skip
 
+from nemo_ext.audio.io import read_mono
 from nemo_ext.corpus.progress import Progress, clock
+from nemo_ext.data.prepare import mel_statistics
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import alignments, preflight
 from nemo_ext.training.adapt_config import AdaptConfig, Recipe, recipe_for
@@ -34,8 +38,8 @@ from nemo_ext.training.watch import NanGuard, Watch
 from nemo_ext.types import Batch
 from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice
 
-_SHORT = 60.0  # seconds of speech that many base voices are first compared on
-_FINALISTS = 8  # of them
+_SHORT = 30.0  # seconds of speech that many base voices are first compared on
+_FINALISTS = 4  # of them
 
 
 @dataclass
@@ -140,7 +144,7 @@ def learn(config: AdaptConfig, base: Any, recordings: Recordings) -> Adapted:
         raise NemoExtError("the base model changed while the voice was learned, which is a defect: report it")
     after = dict(next(losses for step, losses in fit.history if step == fit.best[1]))
     return Adapted(
-        voice=_voice(config, base, recordings, fit),
+        voice=_voice(config, base, recordings, start, fit),
         start=start,
         recipe=recipe,
         aligned=aligned,
@@ -201,7 +205,9 @@ def _base(config: AdaptConfig) -> Any:
     on = "cuda" if config.trainer.accelerator in ("gpu", "cuda") else "cpu"
     base = _nemo.restore(config.base, on)
     if not hasattr(base, "voice_layout"):
-        raise NemoExtError(f"base={config.base} is a {type(base).__name__}, which has no voices: give an acoustic model")
+        raise NemoExtError(
+            f"base={config.base} is a {type(base).__name__}, which has no voices: give an acoustic model"
+        )
     return base.requires_grad_(False)
 
 
@@ -309,18 +315,17 @@ def _run(module: LightningModule, config: AdaptConfig, steps: int, every: int, r
         _say(f"stopped at step {trainer.global_step}: the held-out loss was best at step {module.best[1]}")
 
 
-def _voice(config: AdaptConfig, base: Any, recordings: Recordings, fit: VoiceFit) -> Voice:
+def _voice(config: AdaptConfig, base: Any, recordings: Recordings, start: Voice, fit: VoiceFit) -> Voice:
     told = recordings.voice
-    return Voice(
+    voice = dataclasses.replace(
+        start,
         name=config.name or Path(config.out).stem,
         vector=fit.best[2].float().cpu().numpy(),
-        layout=base.voice_layout,
         language=told.language,
         pitch_mean=told.pitch_mean,
         pitch_std=told.pitch_std,
-        mel_stats=recordings.mel_stats(),
-        base=base.origin,
-        base_hash=base.weights_hash(),
+        styles={},
+        mel_stats=mel_statistics(recordings.corpus.utterances, recordings.store, [told])[0],
         provenance=Provenance(
             made_by="adapted",
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -331,6 +336,19 @@ def _voice(config: AdaptConfig, base: Any, recordings: Recordings, fit: VoiceFit
             steps=fit.best[1],
         ),
     )
+    if getattr(base, "style", None) is not None:
+        voice.styles = _named_styles(base, recordings, voice)
+    return voice
+
+
+def _named_styles(base: Any, recordings: Recordings, voice: Voice) -> dict[str, np.ndarray]:
+    """The mean style of the utterances of each label."""
+    heard: dict[str, list[np.ndarray]] = {}
+    for row in recordings.corpus.utterances:
+        if row.style:
+            audio, _ = read_mono(recordings.store.audio_path(row))
+            heard.setdefault(row.style, []).append(base.style_vector_from(audio, voice))
+    return {name: np.mean(vectors, axis=0).astype(np.float32) for name, vectors in sorted(heard.items())}
 
 
 def _say(line: str) -> None:

@@ -38,9 +38,7 @@ class AdaptConfig:
     name: str = option("", "of the voice; the stem of out= when left out", verbatim=True)
     consent: str = option("", "who agreed, when, to what use: 'WHO; WHEN; USE', or unknown", verbatim=True)
     speaker: str = option("", "whose recordings to take from a corpus of several speakers", verbatim=True)
-    learn: str = option(
-        "auto", "what of the voice is learned; auto: by the length of the speech", choices=LEARN
-    )
+    learn: str = option("auto", "what of the voice is learned; auto: by the length of the speech", choices=LEARN)
     lr: float | None = option(None, "learning rate of adapters; chosen from the length of the speech when left out")
     embedding_lr: float | None = option(None, "learning rate of the speaker embedding; likewise")
     decay: float | None = option(None, "weight decay towards the nearest base voice; likewise")
@@ -84,9 +82,9 @@ class Recipe:
 
 # Up to so many seconds of speech. More speech: more is learned, for longer, less tied to the start.
 _BY_LENGTH: tuple[tuple[float, Recipe], ...] = (
-    (120.0, Recipe(("embedding", "film"), 300, 25, 5e-3, 5e-3, 0.1, 100)),
-    (900.0, Recipe(("embedding", "film", "bottleneck"), 800, 50, 5e-3, 5e-3, 0.05, 200)),
-    (float("inf"), Recipe(("embedding", "film", "bottleneck"), 3000, 100, 3e-3, 3e-3, 0.01, 300)),
+    (120.0, Recipe(("embedding", "film"), 200, 20, 5e-3, 1e-2, 0.1, 100)),
+    (900.0, Recipe(("embedding", "film", "bottleneck"), 400, 40, 5e-3, 1e-2, 0.02, 100)),
+    (float("inf"), Recipe(("embedding", "film", "bottleneck"), 3000, 100, 3e-3, 5e-3, 0.01, 300)),
 )
 
 

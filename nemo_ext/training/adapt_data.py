@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch.utils.data import DataLoader
 
 from nemo_ext.corpus.manifest import Corpus, load_corpus
 from nemo_ext.corpus.splits import split
 from nemo_ext.data.features import FeatureConfig, FeatureStore
-from nemo_ext.data.loaders import acoustic_loaders
+from nemo_ext.data.loaders import acoustic_loaders, in_order
 from nemo_ext.data.prepare import base_voices, prepare, voice_name
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.training.adapt_config import LEAST_SECONDS, AdaptConfig
@@ -39,11 +38,6 @@ class Recordings:
     def seconds(self) -> float:
         """Of speech to learn from."""
         return sum(u.duration for u in self.corpus.train)
-
-    def mel_stats(self) -> np.ndarray:
-        """``(2, n_mels)``: mean and standard deviation of the log-mels over time."""
-        mels = np.concatenate([self.store.load(u).mel for u in self.corpus.utterances], axis=1).astype(np.float64)
-        return np.stack([mels.mean(axis=1), np.maximum(mels.std(axis=1), 1e-3)]).astype(np.float32)
 
     def hash(self) -> str:
         """Identity of the recordings: 32 hexadecimal digits over their bytes, whatever their order."""
@@ -81,9 +75,9 @@ def gather(config: AdaptConfig, base: Any) -> Recordings:
     voice = base_voices(corpus.utterances, store)[0]
     loading = {"workers": config.trainer.workers, "seed": config.seed}
     made = acoustic_loaders(corpus, base.frontend, [voice], store, config.frames_per_batch, **loading)
-    everything = Corpus(corpus.dir, train, corpus.utterances, corpus.info)
-    again = acoustic_loaders(everything, base.frontend, [voice], store, config.frames_per_batch, **loading)[1]
-    return Recordings(corpus, voice, store, *made, again, notes)
+    everything = Corpus(corpus.dir, corpus.utterances, val, corpus.info)
+    again = acoustic_loaders(everything, base.frontend, [voice], store, config.frames_per_batch)[0]
+    return Recordings(corpus, voice, store, *made, in_order(again, config.frames_per_batch), notes)
 
 
 def _check_rate(corpus: Corpus, base: Any) -> None:
@@ -123,9 +117,7 @@ def _in_known_language(rows: Sequence[Utterance], base: Any, config: AdaptConfig
     return list(rows)
 
 
-def _with_known_letters(
-    rows: Sequence[Utterance], base: Any, config: AdaptConfig
-) -> tuple[list[Utterance], list[str]]:
+def _with_known_letters(rows: Sequence[Utterance], base: Any, config: AdaptConfig) -> tuple[list[Utterance], list[str]]:
     """Utterances whose every letter the base can say, and what is to be told of the others."""
     kept, unknown = [], {}
     for u in rows:

@@ -1,4 +1,4 @@
-"""The page beside an adapted voice: the nearest base voice, the new voice and the recordings, to look at and listen to."""
+"""The page beside an adapted voice: nearest base voice, new voice and recordings, to look at and listen to."""
 
 from __future__ import annotations
 
@@ -57,7 +57,14 @@ class Reading:
     clips: list[dict[str, str]] = field(default_factory=list)
 
 
-def read_aloud(base: Any, voices: dict[str, Voice], rows: list[Utterance], recordings: Recordings, decoder: Any, config: AdaptConfig) -> list[Reading]:  # fmt: skip
+def read_aloud(
+    base: Any,
+    voices: dict[str, Voice],
+    rows: list[Utterance],
+    recordings: Recordings,
+    decoder: Any,
+    config: AdaptConfig,
+) -> list[Reading]:
     """Speak ``rows`` with the voices ``before`` and ``after``, and set the recordings beside them."""
     spec, found = base.mel_spec, []
     for row in rows:
@@ -186,7 +193,9 @@ def _decoder(config: AdaptConfig, base: Any) -> Any:
 
     decoder = _nemo.restore(config.vocoder, base.device)
     if not hasattr(decoder, "decode") or base.mel_spec.differences(decoder.mel_spec):
-        raise NemoExtError(f"vocoder={config.vocoder} is no vocoder for this base's mels: leave it out, or give another")
+        raise NemoExtError(
+            f"vocoder={config.vocoder} is no vocoder for this base's mels: leave it out, or give another"
+        )
     return decoder
 
 
@@ -212,9 +221,7 @@ def _clip(sound: Sound, spec: MelSpec) -> dict[str, str]:
 
     picture, file = io.BytesIO(), io.BytesIO()
     tall = np.repeat(np.asarray(sound.mel, np.float32), 2, axis=0)
-    matplotlib.image.imsave(
-        picture, tall, vmin=_LOWEST, vmax=_HIGHEST, cmap="magma", origin="lower", format="png"
-    )
+    matplotlib.image.imsave(picture, tall, vmin=_LOWEST, vmax=_HIGHEST, cmap="magma", origin="lower", format="png")
     soundfile.write(file, np.clip(sound.audio, -1.0, 1.0), spec.sample_rate, format="FLAC", subtype="PCM_16")
     f0 = "" if math.isnan(sound.mean_f0) else f"F0 {sound.mean_f0:.0f} Hz"
     distortion = "" if sound.mcd is None else f"MCD {sound.mcd:.1f} dB"

@@ -139,9 +139,7 @@ class FrozenAligner:
 
 
 @torch.no_grad()
-def measure(
-    base: Any, aligner: FrozenAligner | AlignerCopy, batches: Iterable[Batch], compare: bool = True
-) -> Health:
+def measure(base: Any, aligner: FrozenAligner | AlignerCopy, batches: Iterable[Batch], compare: bool = True) -> Health:
     """Health of ``aligner`` over ``batches``; ``compare`` each recording with a neighbour's text as well."""
     losses, focuses, margins = [], [], []
     for batch in batches:

@@ -90,7 +90,7 @@ class VoiceFit(LightningModule):
         return vector
 
     def begin(self, losses: dict[str, float], patience: int) -> None:
-        """Take the start's held-out ``losses`` as the best so far; stop after ``patience`` validations without better."""
+        """The start's held-out ``losses`` are the best so far; ``patience``: validations without a better one."""
         self.best, self.patience = (losses["loss"], 0, self.start.clone()), patience
         self.history = [(0, losses)]
 

@@ -61,7 +61,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 if not member.isdir():
-                    files[_name(member, path)] = _bytes(archive, member, path)
+                    name = _name(member, path)
+                    files[name] = _bytes(archive, member, path)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise NemoExtError(f"{path} is no .nemo file, or a damaged one: copy it again") from error
     for needed in (_CONFIG, _WEIGHTS):
