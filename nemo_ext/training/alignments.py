@@ -134,7 +134,7 @@ class FrozenAligner:
 
     def align(self, batch: Batch) -> Alignment:
         """The base's alignment of ``batch``."""
-        condition = self.embedding.expand(len(batch.ids), 1, -1) if self.embedding.numel() else None
+        condition = self.base.read_embedding(self.embedding.expand(len(batch.ids), -1))
         return self.base.align(batch, batch.tokens != self.base.fastpitch.encoder.padding_idx, condition)
 
 

@@ -105,11 +105,11 @@ def test_a_learned_table_is_what_it_was():
 
 def test_adaptation_listens_with_what_the_model_reads_from_the_embedding(model):
     """The aligner takes the projection, not the embedding itself, in the base as in adaptation's copy."""
-    from nemo_ext.training.alignments import AlignerCopy
+    from nemo_ext.training.alignments import AlignerCopy, FrozenAligner
 
     model.eval()
     batch, row = make_batch(model), model.fastpitch.speaker_emb.weight[1]
     with torch.no_grad():
         _, _, theirs = model.learn(batch, voice=row.expand(3, -1))
-        mine = AlignerCopy(model, row, 1e-3).eval().align(batch)
-    assert torch.allclose(mine.attention, theirs.attention, atol=1e-6)
+        for aligner in (AlignerCopy(model, row, 1e-3).eval(), FrozenAligner(model, row)):
+            assert torch.allclose(aligner.align(batch).attention, theirs.attention, atol=1e-6)
