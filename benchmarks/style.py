@@ -1,6 +1,6 @@
 """Styles on Emo-DB: is the style heard on actors that the model never met, is it free of the speaker, is it spoken?
 
-    python benchmarks/style.py [--steps 450] [--work FOLDER]
+    python benchmarks/style.py [--steps 1000] [--work FOLDER]
 
 Four trainings of a FastPitch with style tokens, each without two of the eight actors. Writes benchmarks/style.md.
 Needs NEMO_EXT_CORPORA with emodb_de in it. With --work, what is there is used again.
@@ -13,6 +13,7 @@ import dataclasses
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,10 @@ from nemo_ext.voices import Voice
 STYLES = ("anger", "happiness", "neutral", "sadness")
 FOLDS = (("03", "08"), ("10", "09"), ("11", "13"), ("12", "14"))  # a man and a woman each
 RECIPE = [
-    "frames_per_batch=2500",
-    "model.optim.lr=2e-3",
-    "model.losses.bin_from_step=120",
-    "model.losses.bin_warmup_steps=150",
+    "frames_per_batch=2000",
+    "model.optim.lr=3e-3",
+    "model.losses.bin_from_step=300",
+    "model.losses.bin_warmup_steps=300",
 ]
 CLASSIFIERS: dict[str, Any] = {
     "logistic regression": LogisticRegression(max_iter=3000),
@@ -55,7 +56,8 @@ CLASSIFIERS: dict[str, Any] = {
     "SVM, RBF kernel": SVC(C=10.0),
     "5 nearest neighbours": KNeighborsClassifier(5),
 }
-SENTENCES = 5  # of the ten, spoken by every voice in every style
+FEWEST_VOICED = 10  # frames; below that an utterance says nothing of its F0, and is counted as such
+SENTENCES = 3  # the shortest of the ten, spoken by every voice in every style
 
 
 @dataclass
@@ -165,6 +167,8 @@ def measures(audio: np.ndarray, spec: Any, tokens: int) -> np.ndarray:
     semitones = 12 * np.log2(pitch[pitch > 0] / 100.0)
     loud = np.flatnonzero(np.abs(audio) > 0.02 * np.abs(audio).max())
     seconds = (loud[-1] - loud[0]) / spec.sample_rate
+    if len(semitones) < FEWEST_VOICED:
+        return np.array([np.nan, np.nan, tokens / seconds])
     low, high = np.percentile(semitones, [5, 95])
     return np.array([semitones.mean(), high - low, tokens / seconds])
 
@@ -183,7 +187,7 @@ def recorded(whole: Corpus, frontend: Any, spec: Any) -> dict[tuple[str, str], n
 
 
 def spoken(model: Any, texts: list[str]) -> dict[tuple[str, str], np.ndarray]:
-    """The same of synthesized speech: every base voice says the same texts in every style; measured on the audio."""
+    """``(texts, measures)`` of synthesized speech: every base voice says the same texts in every style."""
     pipeline = Pipeline(model, device="cpu")
     found = {}
     for voice in model.voices:
@@ -192,8 +196,16 @@ def spoken(model: Any, texts: list[str]) -> dict[tuple[str, str], np.ndarray]:
             for text in texts:
                 speech = pipeline.say(text, voice.name, style=style, language="de")
                 values.append(measures(speech.audio, model.mel_spec, len(speech.tokens)))
-            found[voice.name, style] = np.mean(values, axis=0)
+            found[voice.name, style] = np.array(values)
     return found
+
+
+def kept(path: Path, make: Callable[[], dict[tuple[str, str], np.ndarray]]) -> dict[tuple[str, str], np.ndarray]:
+    """What ``make`` gives, from ``path`` if it is there already: speaking takes minutes."""
+    if not path.is_file():
+        np.savez(path, **{"/".join(key): values for key, values in make().items()})
+    with np.load(path) as held:
+        return {tuple(key.split("/")): held[key] for key in held.files}  # type: ignore[misc]
 
 
 def correlations(truth: np.ndarray, made: np.ndarray) -> list[list[str]]:
@@ -231,7 +243,7 @@ def by_style(truth: np.ndarray, made: np.ndarray) -> list[list[str]]:
 def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=450)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -255,16 +267,14 @@ def run(chosen: argparse.Namespace, work: Path) -> None:
     prepare(whole.utterances, store, 1)
     true = np.array([STYLES.index(u.style or "") for u in whole.utterances])
     speakers = np.array([u.speaker for u in whole.utterances])
-    texts = sorted({u.text for u in whole.utterances})[:: 10 // SENTENCES][:SENTENCES]
+    texts = sorted({u.text for u in whole.utterances}, key=len)[:SENTENCES]
     found: list[Heard] = []
     made: dict[tuple[str, str], list[np.ndarray]] = {}
     truth: dict[tuple[str, str], np.ndarray] = {}
-    minutes = []
     for number, left_out in enumerate(FOLDS[: chosen.folds]):
         started = time.monotonic()
         corpus = fold_corpus(whole, left_out, work / f"fold{number}")
         model = _nemo.restore(trained(work / f"run{number}", corpus, chosen))
-        minutes.append((time.monotonic() - started) / 60)
         found.append(heard(model, whole, store, left_out))
         truth = truth or recorded(whole, model.frontend, model.mel_spec)
         one = found[-1]
@@ -274,12 +284,12 @@ def run(chosen: argparse.Namespace, work: Path) -> None:
             f"style {balanced(nearest_style(one.centred[out], one.named), true[out]):.3f}",
             f"alone {balanced(nearest_style(one.alone[out], one.named), true[out]):.3f}",
             recovered(one.centred, speakers),
-            f"{minutes[-1]:.1f} min",
+            f"{(time.monotonic() - started) / 60:.1f} min",
             flush=True,
         )
-        for key, values in spoken(model, texts).items():
+        for key, values in kept(work / f"run{number}" / "spoken.npz", lambda m=model: spoken(m, texts)).items():
             made.setdefault(key, []).append(values)
-    report(chosen, found, true, speakers, truth, made, minutes)
+    report(chosen, found, true, speakers, truth, made)
 
 
 def report(
@@ -289,69 +299,82 @@ def report(
     speakers: np.ndarray,
     truth: dict[tuple[str, str], np.ndarray],
     made: dict[tuple[str, str], list[np.ndarray]],
-    minutes: list[float],
 ) -> None:
     """Write benchmarks/style.md."""
     kinds = ("centred", "alone")
     said = {kind: np.full(len(true), -1) for kind in kinds}
-    for one in found:
+    folds = []
+    for one, left_out in zip(found, FOLDS, strict=False):
+        out = one.held_out
         for kind in kinds:
-            said[kind][one.held_out] = nearest_style(getattr(one, kind)[one.held_out], one.named)
+            said[kind][out] = nearest_style(getattr(one, kind)[out], one.named)
+        folds.append([" and ".join(left_out), *(percent(balanced(said[k][out], true[out])) for k in kinds)])
     tested = said["centred"] >= 0
-    accuracy = {kind: balanced(said[kind][tested], true[tested]) for kind in kinds}
-    per_fold = {
-        kind: [balanced(nearest_style(getattr(o, kind)[o.held_out], o.named), true[o.held_out]) for o in found]
-        for kind in kinds
-    }
+    whole = ["**all left out**", *(percent(balanced(said[k][tested], true[tested])) for k in kinds)]
     leaks = {kind: [recovered(getattr(one, kind), speakers) for one in found] for kind in kinds}
-    floor = recovered(np.eye(len(STYLES))[true] + np.random.default_rng(0).normal(0, 1e-3, (len(true), 4)), speakers)
+    most = np.unique(speakers, return_counts=True)[1].max()
+    labels = np.eye(len(STYLES))[true] + np.random.default_rng(0).normal(0, 1e-3, (len(true), len(STYLES)))
+    floor = recovered(labels, speakers)
     rows = [
-        [
-            name,
-            *(f"{100 * np.mean([x[name] for x in leaks[kind]]):.1f} %" for kind in kinds),
-            f"{100 * floor[name]:.1f} %",
-        ]
+        [name, *(percent(np.mean([x[name] for x in leaks[kind]])) for kind in kinds), percent(floor[name])]
         for name in CLASSIFIERS
     ]
     names = sorted({key[0] for key in made})
-    a = np.array([[truth[n, s] for s in STYLES] for n in names])
-    b = np.array([[np.mean(made[n, s], axis=0) for s in STYLES] for n in names])
+    recordings = np.array([[truth[n, s] for s in STYLES] for n in names])
+    speech = np.array([[np.nanmean(np.concatenate(made[n, s]), axis=0) for s in STYLES] for n in names])
+    every = np.concatenate([x for values in made.values() for x in values])
+    silent = int(np.isnan(every[:, 0]).sum())
+    more = "".join(f" --option {o}" for o in chosen.option)
+    heads = ["actors left out", "centred on the actor", "centred on itself"]
+    measured = [
+        "",
+        "r, raw",
+        "r, centred on each speaker",
+        "r, means of the styles",
+        "pairs of styles in the same order",
+    ]
     write(
         Path(__file__).with_suffix(".md"),
         "Styles on Emo-DB",
-        f"python benchmarks/style.py --steps {chosen.steps} --size {chosen.size} --seed {chosen.seed} "
-        f"--threads {chosen.threads}" + "".join(f" --option {o}" for o in chosen.option),
+        f"python benchmarks/style.py --steps {chosen.steps} --size {chosen.size} --seed {chosen.seed}{more}",
         [
-            "placeholder",
-            table(
-                ["", "centred on the actor", "centred on itself"],
-                [
-                    ["all held-out actors", *(f"{100 * accuracy[k]:.1f} %" for k in kinds)],
-                    *(
-                        [f"actors {' and '.join(FOLDS[i])}", *(f"{100 * per_fold[k][i]:.1f} %" for k in kinds)]
-                        for i in range(len(found))
-                    ),
-                ],
-            ),
+            f"{len(true)} utterances, {len(set(speakers))} actors, {len(STYLES)} emotions. {len(found)} FastPitches "
+            f"with `model/style=gst`, size={chosen.size}, {chosen.steps} steps, {' '.join([*RECIPE, *chosen.option])}, "
+            f"seed {chosen.seed}; each was trained without two actors.",
+            "## Is the style heard on actors who were left out?",
+            "Share of utterances whose nearest named style (Euclidean, means over the voices of training) is the "
+            "acted one, averaged over the four emotions; chance is 25 %. *Centred on the actor*: references are "
+            "centred on the mean and deviation of all recordings of that actor, which no label enters: what a voice "
+            "file brings. *Centred on itself*: a single clip of a stranger.",
+            table(heads, [whole, *folds]),
+            "Rows: acted; columns: nearest named style; per cent; centred on the actor.",
             confusion(said["centred"][tested], true[tested]),
-            table(
-                ["speaker recovered by", "centred on the actor", "centred on itself", "from the true style alone"], rows
-            ),
-            table(
-                [
-                    "",
-                    "r, raw",
-                    "r, centred on each speaker",
-                    "r, over the four styles",
-                    "pairs of styles in the same order",
-                ],
-                correlations(a, b),
-            ),
-            table(["", *(f"{m}, {w}" for m in MEASURES for w in ("recorded", "spoken"))], by_style(a, b)),
-            f"Training took {', '.join(f'{m:.0f}' for m in minutes)} minutes.",
+            "## Is the speaker in it?",
+            "Share of utterances whose speaker is recovered from the style vectors of one model, 8 speakers, by "
+            "classifiers with 5-fold cross-validation over all utterances; mean over the models. Chance is 12.5 %, "
+            f"always naming the most frequent actor {percent(most / len(true))}.",
+            table(["classifier", *heads[1:], "from the acted style alone"], rows),
+            "## Is it spoken?",
+            f"Every voice says the {SENTENCES} shortest sentences in every named style through every model with it "
+            f"({len(every)} utterances), through Griffin-Lim; F0 (DIO) and rate are measured on that audio, and the "
+            f"same on the recordings. In {silent} utterances fewer than {FEWEST_VOICED} frames had an F0; they count "
+            f"for the rate only. Over {len(names)} speakers and 4 styles:",
+            table(measured, correlations(recordings, speech)),
+            "Means over the speakers; F0 mean in semitones above 100 Hz, range from the 5th to the 95th percentile in "
+            "semitones, rate in tokens a second from the first loud sample to the last:",
+            table(["", *(f"{m}, {w}" for m in MEASURES for w in ("recorded", "spoken"))], by_style(recordings, speech)),
+            "What was tried before: the reference encoder alone, without a FastPitch, on these same four folds, in "
+            "three settings (none, 20 % and 30 % of the references centred on themselves, without and with being "
+            "told so; 48 and 64 channels). The shipped setting was chosen after those, so the accuracy is not free of "
+            "that choice.",
             describe(),
         ],
     )
+
+
+def percent(share: Any) -> str:
+    """``0.123`` -> ``12.3 %``."""
+    return f"{100 * share:.1f} %"
 
 
 if __name__ == "__main__":

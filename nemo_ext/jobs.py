@@ -34,6 +34,12 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.training.run:train",
         "model=fastpitch size=small corpus=corpora/lj out=runs/lj",
     ),
+    "adapt": Job(
+        "a base model and minutes of a new speaker -> a voice file; the base stays as it is",
+        "nemo_ext.training.adapt_config:AdaptConfig",
+        "nemo_ext.training.adapt:adapt",
+        "base=runs/vctk/model.nemo corpus=corpora/anna out=anna.voice consent='Anna Meier; 2026-05-01; audiobooks'",
+    ),
     "say": Job(
         "a text -> an audio file",
         "nemo_ext.synthesis.config:SayConfig",

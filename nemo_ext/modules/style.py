@@ -5,7 +5,8 @@ Wang et al., "Style Tokens: Unsupervised Style Modeling, Control and Transfer in
 learned from minutes of speech and is not the speaker:
 
 - the reference is centred on its **voice**: each mel band minus that voice's mean, over its deviation, and the pitch
-  contour normalised by the same voice's; a reference of an unknown speaker is centred on itself (`own_means`), and the encoder is told;
+  contour normalised by the same voice's; a reference of an unknown speaker is centred on itself (`own_means`), and the
+  encoder is told so;
 - the encoder is one-dimensional over time and ends in the mean and deviation of its channels over the frames, where the
   paper's has 2-D convolutions and a GRU's last state: it forgets what was said, and it needs no packed sequence, which
   ONNX Runtime rejects;

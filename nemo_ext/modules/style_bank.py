@@ -23,7 +23,7 @@ class GlobalStyle(nn.Module):
     """Style of an acoustic model. ``encoder`` and ``project`` speak; ``heads`` and ``bank`` are not part of a voice."""
 
     def __init__(self, config: StyleConfig, n_mels: int, width: int, voices: int, names: Sequence[str]) -> None:
-        """``width``: of the conditions; ``voices``: how many base voices; ``names``: of the styles that are labelled."""
+        """``width``: of the conditions; ``voices``: number of base voices; ``names``: of the labelled styles."""
         super().__init__()
         self.config, self.names = config, list(names)
         self.encoder = StyleEncoder(config, n_mels)

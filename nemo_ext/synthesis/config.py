@@ -22,7 +22,7 @@ class SayConfig:
     voices: str = option("", "folder of .voice files, which can then be named without path and ending", path=True)
     style: str = option(
         "",
-        "anger, anger:0.6, anger:0.6+sadness:0.4, clip.wav, or tokens:0.2,0.5,...; neutral when left out",
+        "anger, anger:0.6, anger:0.6+sadness:0.4, clip.wav, tokens:0.2,0.5,...; else neutral",
         verbatim=True,
     )
     language: str = option("", "language of the text, en or de; the voice's own when left out")

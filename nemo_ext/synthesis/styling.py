@@ -73,9 +73,8 @@ def _one(name: str, named: dict[str, Vector], acoustic: Any, cast: Cast) -> Vect
         return named[name]
     path, speaker = _recording(name)
     if path is not None:
-        found: Vector = acoustic.style_vector_from(
-            _read(path, acoustic.mel_spec.sample_rate), speaker and cast.find(speaker)
-        )
+        who = cast.find(speaker) if speaker else None
+        found: Vector = acoustic.style_vector_from(_read(path, acoustic.mel_spec.sample_rate), who)
         return found
     if not named:
         raise NemoExtError(

@@ -138,3 +138,15 @@ def test_datasets_can_be_pickled(corpus: Corpus) -> None:
     np.testing.assert_array_equal(copy[1].mel, dataset[1].mel)
     segments = SegmentDataset(corpus.utterances, store, 8)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(segments))[(0, 1)].audio, segments[(0, 1)].audio)
+
+
+def test_labels_become_style_ids_and_unknown_ones_none(corpus: Corpus) -> None:
+    store = FeatureStore(corpus.dir)
+    voices = base_voices(corpus.utterances, store)
+    labels = ["sad", None, "sung", "calm"]
+    marked = [dataclasses.replace(u, style=labels[i % 4]) for i, u in enumerate(corpus.utterances)]
+    dataset = AcousticDataset(marked, letters(corpus), store, voices, ["calm", "sad"])
+    assert [dataset[i].style_id for i in range(4)] == [1, -1, -1, 0]
+    assert dataset[4].style_id == 1
+    unasked = AcousticDataset(marked, letters(corpus), store, voices)
+    assert {unasked[i].style_id for i in range(4)} == {-1}

@@ -336,9 +336,12 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             return batch.embedding
         return self._voice_table()[batch.voice_ids]
 
-    def align(self, batch: Batch, mask: Tensor, condition: Tensor | None) -> Alignment:
-        """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``."""
-        aligner = self.aligner
+    def align(self, batch: Batch, mask: Tensor, condition: Tensor | None, aligner: Any = None) -> Alignment:
+        """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``.
+
+        ``aligner``: a copy of the model's own that has learned something since, for adaptation.
+        """
+        aligner = aligner or self.aligner
         keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition).transpose(1, 2)
         attention, log_probability = distance_attention(
             aligner.query_proj(batch.mel), aligner.key_proj(keys), mask, batch.attn_prior, aligner.temperature

@@ -97,9 +97,7 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
     if cfg.get("encoder"):
         kept["encoder"] = cfg.encoder
     kept["voice_adapters"] = OmegaConf.merge(OmegaConf.structured(AdapterConfig), cfg.get("voice_adapters") or {})
-    if (cfg.get("style") or {}).get(
-        "tokens", 0
-    ):  # else nothing stands there: files of models without style are as ever
+    if (cfg.get("style") or {}).get("tokens", 0):  # else their files are as ever
         kept["style"] = OmegaConf.merge(OmegaConf.structured(StyleConfig), cfg.style)
         kept["style_names"] = list(cfg.get("style_names") or [])
     return OmegaConf.create(

@@ -71,9 +71,7 @@ class Styled:
         device = style.project.weight.device
         pitch = torch.from_numpy(mel_f0(samples, spec)).to(device)[None]
         if not bool((pitch > 0).any()):
-            raise NemoExtError(
-                "there is no voiced speech in the style reference: give a recording of somebody speaking"
-            )
+            raise NemoExtError("no voiced speech in the style reference: give a recording of somebody speaking")
         mel = torch.from_numpy(log_mel(samples, spec)).to(device)[None]
         found: Vector = style.of_reference(mel, pitch, voice, self._typical_range())[0].float().cpu().numpy()
         return found
