@@ -321,6 +321,7 @@ def _voice(config: AdaptConfig, base: Any, recordings: Recordings, fit: VoiceFit
         mel_stats=recordings.mel_stats(),
         base=base.origin,
         base_hash=base.weights_hash(),
+        base_parameters=base.parameters_spoken_with(),
         provenance=Provenance(
             made_by="adapted",
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
