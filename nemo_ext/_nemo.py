@@ -135,6 +135,29 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
     return model.eval()
 
 
+def build(cls: Any, config: Any, path: Path) -> Any:
+    """A model of ``cls`` from a configuration that a file at ``path`` gave, refused where it names foreign code."""
+    with _quietly():
+        _refuse_foreign_targets(config, path)
+        return cls(config)
+
+
+def with_old_tokenizer(config: dict[str, Any], version: Any) -> dict[str, Any]:
+    """``config`` with the tokenizer's settings pinned that had other defaults in the NeMo ``version`` that wrote it.
+
+    NeMo 3 does so for some of its models; FastPitch is not among them, and its symbols would be other ones.
+    """
+    from nemo.collections.common.tokenizers.text_to_speech import tts_tokenizers
+    from omegaconf import OmegaConf
+
+    if "text_tokenizer" not in config:
+        return config
+    tokenizer = OmegaConf.create(config["text_tokenizer"])
+    with _quietly():
+        tts_tokenizers.resolve_versioned_tokenizer_defaults(tokenizer, None if version is None else str(version))
+    return {**config, "text_tokenizer": OmegaConf.to_container(tokenizer)}
+
+
 def _refuse_foreign_targets(config: Any, path: Path) -> None:
     """Refuse a checkpoint that names code outside the allow-list, before anything of it is built."""
     for where, target in _targets(config):

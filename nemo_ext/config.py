@@ -88,8 +88,11 @@ def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None
         UsageError: an unknown option or choice (the nearest known one is named), a value of the wrong kind, or
             Hydra's sweep syntax.
     """
-    cls = jobs.load(jobs.find(job).config)
+    found = jobs.find(job)
+    cls = jobs.load(found.config)
     conf = conf or conf_dir()
+    if found.positional and overrides and "=" not in overrides[0] and not overrides[0].startswith("-"):
+        overrides = [f"{found.positional}={overrides[0]}", *overrides[1:]]
     typed = read(overrides, describe(cls), groups(job, conf))
     cfg = _composed(job, cls, typed.choices, conf)
     _apply(cfg, typed, describe(cls))

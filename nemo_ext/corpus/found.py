@@ -48,6 +48,8 @@ class Found:
     dropped: list[Dropped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # about the whole source
     speak: dict[str, Speak] = field(default_factory=dict)  # utterance id -> how to synthesize it
+    linked: set[str] = field(default_factory=set)  # ids whose recording is a corpus's already: linked, not made again
+    val: set[str] | None = None  # ids for validation, where the source has a split that is to be kept
 
 
 def clean_text(text: str) -> str:

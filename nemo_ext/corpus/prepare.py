@@ -8,12 +8,16 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import soundfile
 
 from nemo_ext.audio import io, loudness
 from nemo_ext.corpus.checks import RejectedError, mend, read_whole
@@ -44,6 +48,7 @@ class Job:
     source: str = ""  # path of the recording; "" when it is synthesized
     speak: Speak | None = None
     text: str = ""  # what to synthesize
+    link: bool = False  # the source is a corpus's file already: linked where nothing is to be mended
 
     def fingerprint(self, settings: Settings) -> str:
         """Changes when the source recording or the settings do."""
@@ -51,6 +56,7 @@ class Job:
         if self.speak:
             made_of |= dataclasses.asdict(self.speak) | {"text": self.text}
         else:
+            made_of |= {"link": True} if self.link else {}
             try:
                 status = os.stat(self.source)
                 made_of |= {"source": self.source, "size": status.st_size, "changed": status.st_mtime_ns}
@@ -104,11 +110,30 @@ def prepare(job: Job, settings: Settings) -> Outcome:
         return outcome
     if job.speak:
         outcome.notes = []  # nobody needs to know that a synthesizer's output was resampled
-    io.write(target, mono, settings.sample_rate)
+    if not (job.link and _linked(Path(job.source), target, np.array_equal(audio, mono[None]))):
+        io.write(target, mono, settings.sample_rate)
     outcome.bytes = target.stat().st_size
     outcome.seconds = round(mono.shape[0] / settings.sample_rate, 4)
     outcome.lufs = round(loudness.lufs(mono, settings.sample_rate), 2)
     return outcome
+
+
+def _linked(source: Path, target: Path, untouched: bool) -> bool:
+    """Whether ``target`` is now the file ``source`` itself, or a copy of it: a 16-bit WAV that needed no mending."""
+    if not untouched or source.suffix != ".wav" or soundfile.info(str(source)).subtype != "PCM_16":
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".linking-{os.getpid()}-{target.name}")
+    try:
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), beside)
+        except OSError:  # another disk, or one without hard links
+            shutil.copyfile(source, beside)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)  # a rename onto the same file leaves both names
+    return True
 
 
 class Journal:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_ext.audio.io import write
+from nemo_ext.corpus.config import EspeakOptions
 from nemo_ext.corpus.recipes.espeak import read_events, reading
 from nemo_ext.demo import pictures
 from nemo_ext.errors import NemoExtError
@@ -41,6 +42,8 @@ class Spoken:
     margin: float = 0.0
     mcd: float | None = None  # dB
     mcd_copy: float | None = None  # dB
+    mcd_before: float | None = None  # dB, an adapted voice's: spoken by the base voice it started from
+    semitones: float | None = None  # mean F0 of the speech above that of the reading
     failed: list[str] = field(default_factory=list)  # what could not be measured and why
 
 
@@ -64,6 +67,8 @@ class Results:
     """All that the demo found out."""
 
     sentences: list[Spoken] = field(default_factory=list)
+    newcomer: list[Spoken] = field(default_factory=list)  # unseen sentences in the adapted voice
+    styles: list[Spoken] = field(default_factory=list)  # one sentence in every voice and style
     otherwise: list[Spoken] = field(default_factory=list)
     aligned: Aligned = field(default_factory=Aligned)
 
@@ -93,7 +98,8 @@ class Results:
         """Read what `save` wrote."""
         raw = json.loads(path.read_text(encoding="utf-8"))
         aligned = Aligned(**raw["aligned"])
-        return cls([Spoken(**s) for s in raw["sentences"]], [Spoken(**s) for s in raw["otherwise"]], aligned)
+        told = {k: [Spoken(**s) for s in raw[k]] for k in ("sentences", "newcomer", "styles", "otherwise")}
+        return cls(**told, aligned=aligned)
 
 
 def speak(
@@ -111,24 +117,30 @@ def speak(
         audio: dict[str, dict[str, Audio]] = {kind: {} for kind in KINDS}
         spoken = []
         for number, text in enumerate(sentences, start=1):
-            one, made = _one(pipeline, f"{voice}-{number:02d}", text, voice)
+            said, made = one(pipeline, f"{voice}-{number:02d}", text, voice)
             for kind in KINDS:
                 audio[kind][text] = made[kind]
-                _keep(out, f"{one.key}-{kind}", made[kind], pipeline.mel_spec)
-            spoken.append(one)
+                keep(out, f"{said.key}-{kind}", made[kind], pipeline.mel_spec)
+            spoken.append(said)
             step()
-        _identify(spoken, audio, pipeline.mel_spec.sample_rate)
+        heard_as(spoken, audio, pipeline.mel_spec.sample_rate)
         results.sentences += spoken
     results.otherwise = _otherwise(pipeline, sentences[0], voices[0], out)
     return results
 
 
-def _one(pipeline: Pipeline, key: str, text: str, voice: str) -> tuple[Spoken, dict[str, Audio]]:
+def one(
+    pipeline: Pipeline, key: str, text: str, voice: str, options: EspeakOptions | None = None, file: str = ""
+) -> tuple[Spoken, dict[str, Audio]]:
+    """``text`` in ``voice``: the speech, the copy synthesis, the reading, and what was measured of them.
+
+    ``file``: the voice file to speak with, where the voice is none of the model's; ``options``: whose readers has it.
+    """
     rate = pipeline.mel_spec.sample_rate
     started = time.perf_counter()
-    speech = pipeline.say(text, voice).audio
+    speech = pipeline.say(text, file or voice).audio
     taken = time.perf_counter() - started
-    own, _ = reading(text, voice, sample_rate=rate)
+    own, _ = reading(text, voice, options=options, sample_rate=rate)
     made = {"speech": speech, "copy": pipeline.copy(own), "reading": own}
     spoken = Spoken(key, text, voice, {kind: len(made[kind]) / rate for kind in KINDS}, taken)
     try:
@@ -147,18 +159,53 @@ def _otherwise(pipeline: Pipeline, text: str, voice: str, out: Path) -> list[Spo
     for number, change in enumerate(OTHERWISE, start=1):
         speech = pipeline.say(text, voice, **change)
         key = f"otherwise-{number}"
-        _keep(out, f"{key}-speech", speech.audio, pipeline.mel_spec)
+        keep(out, f"{key}-speech", speech.audio, pipeline.mel_spec)
         ((name, value),) = change.items()
         if name == "pace":
             label = f"pace {value:g}, measured {len(plain) / len(speech.audio):.2f}"
         else:
-            moved = _semitones(plain, speech.audio, pipeline.mel_spec)
+            moved = semitones(plain, speech.audio, pipeline.mel_spec)
             label = f"pitch {value:+g}, measured {moved:+.1f}"
         said.append(Spoken(key, label, voice, {"speech": len(speech.audio) / speech.sample_rate}))
     return said
 
 
-def _semitones(plain: Audio, moved: Audio, spec: MelSpec) -> float:
+def styles(pipeline: Pipeline, text: str, out: Path) -> list[Spoken]:
+    """``text`` in every base voice and named style, labelled with how it differs from the voice's first style.
+
+    Beside each what the corpus maker itself does: pitch in semitones, span of the pitch and speed as factors.
+    """
+    said: list[Spoken] = []
+    for voice in pipeline.acoustic.voices:
+        names = sorted(pipeline.cast.find(voice.name).styles, key=lambda name: (name != "neutral", name))
+        first: tuple[Audio, Audio] | None = None
+        for name in names:
+            speech = pipeline.say(text, voice.name, style=name).audio
+            own, _ = reading(text, voice.name, name, sample_rate=pipeline.mel_spec.sample_rate)
+            label = name
+            if first is not None:
+                changes = (_change(first[i], now, pipeline.mel_spec) for i, now in enumerate((speech, own)))
+                label = f"{name}: {next(changes)}; the reading's own: {next(changes)}"
+            first = first or (speech, own)
+            key = f"style-{voice.name}-{name}"
+            keep(out, f"{key}-speech", speech, pipeline.mel_spec)
+            said.append(Spoken(key, label, voice.name, {"speech": len(speech) / pipeline.mel_spec.sample_rate}))
+    return said
+
+
+def _change(before: Audio, after: Audio, spec: MelSpec) -> str:
+    from nemo_ext.audio.pitch import mel_f0
+
+    spans = []
+    for audio in (before, after):
+        pitch = mel_f0(audio, spec, 50.0, 800.0)
+        voiced = pitch[pitch > 0]
+        spans.append(float(np.subtract(*np.percentile(np.log2(voiced), [90, 10]))) if len(voiced) else float("nan"))
+    moved = semitones(before, after, spec)
+    return f"{moved:+.1f} semitones, span × {spans[1] / spans[0]:.1f}, speed × {len(before) / len(after):.2f}"
+
+
+def semitones(plain: Audio, moved: Audio, spec: MelSpec) -> float:
     """How much higher the median F0 of ``moved`` is than that of ``plain``."""
     from nemo_ext.audio.pitch import mel_f0
 
@@ -169,7 +216,8 @@ def _semitones(plain: Audio, moved: Audio, spec: MelSpec) -> float:
     return 12.0 * float(np.log2(medians[1] / medians[0]))
 
 
-def _identify(spoken: list[Spoken], audio: dict[str, dict[str, Audio]], sample_rate: int) -> None:
+def heard_as(spoken: list[Spoken], audio: dict[str, dict[str, Audio]], sample_rate: int) -> None:
+    """Look up each of ``spoken`` among the readings."""
     found = identify.identify(audio["speech"], audio["reading"], sample_rate)
     for one in spoken:
         one.heard = found.heard.get(one.text, "")
@@ -178,7 +226,8 @@ def _identify(spoken: list[Spoken], audio: dict[str, dict[str, Audio]], sample_r
             one.failed.append(f"identification: {found.failed[one.text]}")
 
 
-def _keep(out: Path, name: str, audio: Audio, spec: MelSpec) -> None:
+def keep(out: Path, name: str, audio: Audio, spec: MelSpec) -> None:
+    """Write ``audio`` and its picture below ``out``."""
     from nemo_ext.audio.mel import log_mel
 
     audio = np.clip(audio, -1.0, 1.0)

@@ -76,6 +76,8 @@ class Page:
     voices: list[str]
     figures: list[Figure]
     shown: list[Line]  # in full, with pictures
+    newcomer: list[Line]  # in the adapted voice
+    styles: list[Line]  # one sentence in every style
     controls: list[Line]  # one sentence, spoken differently
     sentences: list[Line]  # all, in a table
     alignments: list[Chart]

@@ -23,7 +23,7 @@ def figures(results: Results) -> list[Figure]:
     total, heard, aligned = len(results.sentences), results.identified, results.aligned
     speech, copied = results.mean_mcd(), results.mean_mcd(copy=True)
     ratio = speech / copied
-    failed = [f"{s.key}: {reason}" for s in results.sentences for reason in s.failed]
+    failed = [f"{s.key}: {reason}" for s in [*results.sentences, *results.newcomer] for reason in s.failed]
     failed += [f"{name}: {reason}" for name, reason in aligned.failed.items()]
     return [
         Figure(
@@ -67,7 +67,36 @@ def figures(results: Results) -> list[Figure]:
             f"{1 / results.real_time_factor:.0f} × real time",
             detail="text to audio, on the processor, sentence by sentence",
         ),
+        *_newcomer(results.newcomer),
         Figure("measurements that failed", str(len(failed)), detail="; ".join(failed[:5]) or "none"),
+    ]
+
+
+def _newcomer(spoken: list[Spoken]) -> list[Figure]:
+    """How well the adapted voice came out; nothing when there is none."""
+    if not spoken:
+        return []
+    name = spoken[0].voice
+    pairs = [(s.mcd, s.mcd_before) for s in spoken if s.mcd is not None and s.mcd_before is not None]
+    after, before = (sum(p[i] for p in pairs) / len(pairs) if pairs else math.nan for i in (0, 1))
+    moved = [s.semitones for s in spoken if s.semitones is not None and not math.isnan(s.semitones)]
+    return [
+        Figure(
+            f"{name}, a voice of two minutes: heard as itself",
+            f"{sum(s.heard == s.text for s in spoken)} of {len(spoken)}",
+            detail="unseen sentences, looked up as above",
+        ),
+        Figure(
+            f"{name}: distortion",
+            f"{after:.2f} dB",
+            detail=f"{before:.2f} dB when the nearest base voice speaks instead; both to {name}'s reading",
+            how=VARIANT,
+        ),
+        Figure(
+            f"{name}: pitch",
+            f"{sum(moved) / len(moved):+.1f} semitones" if moved else "not measured",
+            detail="median F0 of the speech against that of the reading, mean over sentences",
+        ),
     ]
 
 
@@ -78,17 +107,20 @@ def page(
     voices = list(dict.fromkeys(s.voice for s in results.sentences))
     lines = {s.key: _line(s) for s in results.sentences}
     first = [s.key for i in range(shown) for voice in voices for s in _of(results, voice)[i : i + 1]]
-    minutes = sum(phase.seconds for phase in phases) / 60
+    count, minutes = len(voices) + bool(results.newcomer), sum(phase.seconds for phase in phases) / 60
     return Page(
-        title=f"{_number(len(voices)).capitalize()} voices, made from nothing in {minutes:.0f} minutes",
+        title=f"{_number(count).capitalize()} voices, made from nothing in {minutes:.0f} minutes",
         lead=(
-            "A corpus was made on this machine, a FastPitch and a vocoder were trained on it, and here they speak "
-            "sentences that they never saw. Nothing was downloaded; the corpus is read by espeak-ng, a formant "
-            "synthesizer, so it sounds like one. On your own recordings the same commands learn your voice."
+            "A corpus was made on this machine, a FastPitch and a vocoder were trained on it, one more voice was "
+            "adapted, and here they speak sentences that they never saw. Nothing was downloaded; the corpus is read by "
+            "espeak-ng, a formant synthesizer, so it sounds like one. On your own recordings the same commands learn "
+            "your voice."
         ),
         voices=voices,
         figures=figures(results),
         shown=[lines[key] for key in first],
+        newcomer=[_line(s) for s in results.newcomer[:shown]],
+        styles=_styles(results),
         controls=[_otherwise(results)] if results.otherwise else [],
         sentences=list(lines.values()),
         alignments=[Chart(**picture) for picture in results.aligned.pictures],
@@ -117,6 +149,8 @@ def markdown(results: Results, phases: list[Phase]) -> list[str]:
         "\n".join(["| figure | measured | wanted | | how |", "| --- | --- | --- | --- | --- |", *rows]),
         "One sentence told otherwise, asked for and measured in the audio:",
         "\n".join(f"- {s.text}" for s in results.otherwise),
+        "The same sentence in every voice and style:",
+        "\n".join(f"- {s.voice}, {s.text}" for s in results.styles) or "- none",
         "Sentences that were not heard as themselves:",
         "\n".join(confused) if confused else "- none",
         "\n".join(
@@ -144,6 +178,19 @@ def machine() -> str:
 def _line(s: Spoken) -> Line:
     clips = [Clip(LABELS[k], f"audio/{s.key}-{k}.wav", f"pictures/{s.key}-{k}.png", s.seconds[k]) for k in KINDS]
     return Line(s.text, s.voice, clips, s.heard, s.mcd, s.mcd_copy, "; ".join(s.failed))
+
+
+def _styles(results: Results) -> list[Line]:
+    """One line a voice, with a clip for each of its styles."""
+    lines = []
+    for voice in dict.fromkeys(s.voice for s in results.styles):
+        clips = [
+            Clip(s.text, f"audio/{s.key}-speech.wav", f"pictures/{s.key}-speech.png", s.seconds["speech"])
+            for s in results.styles
+            if s.voice == voice
+        ]
+        lines.append(Line(results.sentences[0].text, voice, clips))
+    return lines
 
 
 def _otherwise(results: Results) -> Line:

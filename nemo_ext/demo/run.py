@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nemo_ext.demo import newcomer
 from nemo_ext.demo.config import DemoConfig
 from nemo_ext.demo.state import State
 from nemo_ext.demo.trainings import Training
@@ -17,11 +18,20 @@ if TYPE_CHECKING:
     from nemo_ext.demo.page import Chart, Phase
 
 # the phases in order, with the seconds that each takes on two cores; only for the first estimate of the time left
-PLANNED = {"corpus": 20.0, "features": 20.0, "training": 330.0, "speech": 60.0, "alignment": 15.0, "page": 2.0}
+PLANNED = {
+    "corpus": 20.0,
+    "features": 20.0,
+    "training": 390.0,
+    "newcomer": 50.0,
+    "speech": 60.0,
+    "alignment": 15.0,
+    "page": 2.0,
+}
 ABOUT = {
     "corpus": "a corpus, read by espeak-ng",
     "features": "mel, pitch, energy and tokens of it",
     "training": "a FastPitch and a Vocos, trained side by side",
+    "newcomer": "a third voice, adapted from two minutes of it",
     "speech": "unseen sentences, spoken and compared",
     "alignment": "the alignment, measured over the corpus",
     "page": "the page",
@@ -41,6 +51,7 @@ def demo(cfg: DemoConfig) -> Path:
     _features(state, out)
     trainings = _trainings(cfg, out)
     _train(trainings, state)
+    _adapt(cfg, state, out)
     _speak(cfg, state, out)
     page = _page(cfg, state, out, trainings)
     print(f"the page: {page.resolve().as_uri()}")
@@ -52,6 +63,13 @@ def settings(cfg: DemoConfig) -> dict[str, Any]:
     return {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("out", "shown")}
 
 
+def _adapt(cfg: DemoConfig, state: State, out: Path) -> None:
+    if state.done("newcomer") and (out / newcomer.FILE).is_file():
+        return
+    with state.phase("newcomer", ABOUT["newcomer"]) as noted:
+        noted["what"] = newcomer.adapt(out, cfg.newcomer_sentences, cfg.adapt_steps, cfg.trainer)
+
+
 def _corpus(cfg: DemoConfig, state: State, out: Path) -> None:
     if state.done("corpus"):
         return
@@ -60,6 +78,7 @@ def _corpus(cfg: DemoConfig, state: State, out: Path) -> None:
 
     with state.phase("corpus", ABOUT["corpus"]) as noted:
         corpus = build(CorpusConfig(out=str(out / "corpus"), espeak=EspeakOptions(sentences=cfg.sentences)))
+        newcomer.make_corpus(out, cfg.newcomer_sentences)
         info = corpus.info
         noted["what"] = f"{info['kept']} utterances, {info['seconds'] / 60:.1f} minutes, {len(info['voices'])} voices"
 
@@ -81,9 +100,12 @@ def _trainings(cfg: DemoConfig, out: Path) -> list[Training]:
     common = [f"corpus={out / 'corpus'}", f"size={cfg.size}", f"trainer={cfg.trainer}", "logger.tensorboard=false"]
     common.append(f"frames_per_batch={cfg.frames_per_batch}")  # a vocoder's batches are segments: it ignores it
     steps = {"acoustic": cfg.acoustic_steps, "vocoder": cfg.vocoder_steps}
-    models = {"acoustic": ("FastPitch", "fastpitch"), "vocoder": ("Vocos", "vocos")}
+    models = {
+        "acoustic": ("FastPitch", ["model=fastpitch", "model/style=gst"]),
+        "vocoder": ("Vocos", ["model=vocos"]),
+    }
     return [
-        Training(models[part][0], out / part, [f"model={models[part][1]}", f"trainer.max_steps={steps[part]}", *common])
+        Training(models[part][0], out / part, [*models[part][1], f"trainer.max_steps={steps[part]}", *common])
         for part in ("acoustic", "vocoder")
     ]
 
@@ -101,7 +123,7 @@ def _train(trainings: list[Training], state: State) -> None:
 def _speak(cfg: DemoConfig, state: State, out: Path) -> None:
     kept = out / "results.json"
     acoustic, vocoder = (out / part / "model.nemo" for part in ("acoustic", "vocoder"))
-    key = _digest([acoustic, vocoder])
+    key = _digest([acoustic, vocoder, out / newcomer.FILE])
     marker = out / "results.of"  # the models whose results these are
     if kept.is_file() and marker.is_file() and marker.read_text() == key and state.done("alignment"):
         return
@@ -125,6 +147,8 @@ def _speak(cfg: DemoConfig, state: State, out: Path) -> None:
             state.progress(done / total, f"{done} of {total} sentences")
 
         results = measure.speak(pipeline, sentences, pipeline.voices, out, spoken)
+        results.newcomer = newcomer.speak(pipeline, sentences, out)
+        results.styles = measure.styles(pipeline, sentences[0], out)
         noted["what"] = f"{total} sentences, each with copy synthesis and reading, three spectrograms, two MCDs"
     with state.phase("alignment", ABOUT["alignment"]) as noted:
         corpus = load_corpus(out / "corpus")

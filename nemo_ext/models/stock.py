@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from nemo_ext.types import MelSpec
+from nemo_ext.types import BaseVoice, MelSpec
 
 
 def stock_mel_spec(preprocessor: Mapping[str, Any]) -> MelSpec:
@@ -17,5 +17,28 @@ def stock_mel_spec(preprocessor: Mapping[str, Any]) -> MelSpec:
     window = given["n_window_size"] if "n_window_size" in given else round(given["window_size"] * rate)
     renamed = {"features": "n_mels", "nfilt": "n_mels", "n_fft": "n_fft", "lowfreq": "f_min", "highfreq": "f_max"}
     chosen = {ours: given[theirs] for theirs, ours in renamed.items() if theirs in given}
-    chosen |= {"mag_power": given["mag_power"]} if "mag_power" in given else {}
+    # NeMo's own defaults, for what a configuration leaves out
+    guard = given.get("log_zero_guard_value", 2.0**-24)
+    guard = {"tiny": 2.0**-126, "eps": 2.0**-23}.get(guard, guard) if isinstance(guard, str) else guard
+    chosen |= {"mag_power": given.get("mag_power", 2.0), "log_guard": float(guard)}
+    chosen |= {"f_max": chosen.get("f_max") or rate / 2}
     return dataclasses.replace(MelSpec(sample_rate=rate, hop_length=hop, win_length=window), **chosen)
+
+
+def stock_voices(cfg: Mapping[str, Any]) -> list[BaseVoice]:
+    """The base voices of a stock checkpoint, which numbers its speakers and keeps one mean and deviation of pitch.
+
+    A migrated checkpoint names them under ``base_voices`` (models/migrate).
+    """
+    if cfg.get("base_voices"):
+        return [BaseVoice(**voice) for voice in cfg["base_voices"]]
+    dataset = (cfg.get("train_ds") or {}).get("dataset") or {}
+    encoder = cfg.get("speaker_encoder") or {}
+    count = (encoder.get("lookup_module") or {}).get("n_speakers") or cfg.get("n_speakers") or 1
+    count = 1 if encoder.get("precomputed_embedding_dim") else max(int(count), 1)
+    mean, std = float(dataset.get("pitch_mean") or 0.0), float(dataset.get("pitch_std") or 0.0)
+    known = mean > 0 and std > 0
+    return [
+        BaseVoice(f"speaker_{i}", pitch_mean=mean if known else 0.0, pitch_std=std if known else 1.0)
+        for i in range(count)
+    ]

@@ -28,13 +28,15 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.voices import VoiceLayout
 
 KINDS = ("none", "shared", "linear")
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "swish": F.silu,
     "silu": F.silu,
     "gelu": F.gelu,
     "elu": F.elu,
     "selu": F.selu,
+    "hardtanh": F.hardtanh,
+    "identity": torch.nn.Identity(),
 }
 
 
@@ -108,9 +110,9 @@ class VoiceAdapters(nn.Module):
         super().__init__()
         if config.kind not in KINDS:
             raise NemoExtError(f"voice_adapters.kind={config.kind} is not one of {', '.join(KINDS)}")
-        if config.activation not in _ACTIVATIONS:
-            raise NemoExtError(f"voice_adapters.activation={config.activation} is not one of {', '.join(_ACTIVATIONS)}")
-        self.config, self._act = config, _ACTIVATIONS[config.activation]
+        if config.activation not in ACTIVATIONS:
+            raise NemoExtError(f"voice_adapters.activation={config.activation} is not one of {', '.join(ACTIVATIONS)}")
+        self.config, self._act = config, ACTIVATIONS[config.activation]
         chosen = [site for site in sites if config.kind != "none" and site.part in config.parts]
         shapes: dict[str, tuple[int, ...]] = {"embedding": (embedding,)}
         self.sites: set[str] = set()

@@ -125,8 +125,11 @@ def _find(name: str, cfg: VoiceConfig, acoustic: Any) -> Voice:
     if file is None:
         folder = Path(cfg.voices or ".").expanduser()
         there = sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))
-        hint = nearest(name, there) or f"; give a {SUFFIX} file, its folder as voices=, or the base model as acoustic="
-        raise NemoExtError(f"no voice '{name}' in {folder.resolve()}{hint}")
+        hint = nearest(name, there) or "."
+        raise NemoExtError(
+            f"no voice '{name}' in {folder.resolve()}{hint} A file elsewhere needs its path or voices=FOLDER, a base "
+            "voice its model as acoustic="
+        )
     return voices.load(file)
 
 

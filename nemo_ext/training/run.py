@@ -44,7 +44,7 @@ def train(config: TrainConfig) -> Path:
     _check_options(config)
     _nemo.quiet()
     _threads(config.trainer.threads)
-    with _alone(out), _without_third_party_warnings():
+    with _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
         return _train(config, out, build(config))
 
@@ -266,7 +266,7 @@ def _close(trainer: Trainer) -> None:
 
 
 @contextmanager
-def _without_third_party_warnings() -> Iterator[None]:
+def without_third_party_warnings() -> Iterator[None]:
     """Lightning, NeMo and torch warn about their own affairs on every start."""
     with warnings.catch_warnings():
         for module in ("lightning", "nemo", "torch"):

@@ -37,6 +37,10 @@ def _frames(batch: Any) -> int:
 class NanGuard(Callback):
     """Ends the training at the first loss that is no number, and names the batch."""
 
+    def __init__(self, rate: str = "model.optim.lr", left: str = "the last checkpoint is untouched") -> None:
+        """``rate``: the option that a person may lower; ``left``: what there is now."""
+        self.rate, self.left = rate, left
+
     def on_train_batch_end(
         self,
         trainer: Trainer,
@@ -53,10 +57,10 @@ class NanGuard(Callback):
         broken = _broken(batch)
         who = _listed(broken or batch.ids)
         why = f"{who} hold values that are no numbers" if broken else f"utterances {who}"
-        remedy = "take them out of the corpus" if broken else "look at those recordings, or lower model.optim.lr"
+        remedy = "take them out of the corpus" if broken else f"look at those recordings, or lower {self.rate}"
         raise NemoExtError(
             f"the loss is no number at step {trainer.global_step} ({', '.join(bad) or 'loss'}; epoch "
-            f"{trainer.current_epoch}, batch {batch_idx}; {why}): {remedy}; the last checkpoint is untouched"
+            f"{trainer.current_epoch}, batch {batch_idx}; {why}): {remedy}; {self.left}"
         )
 
 
@@ -77,8 +81,9 @@ def _listed(ids: list[str]) -> str:
 class Watch(Callback):
     """Progress with losses, speed, time left; ``metrics.jsonl``, ``curves.png``; pictures and audio for the logger."""
 
-    def __init__(self, out: Path, log_every: int) -> None:
-        self.out, self.log_every = out, log_every
+    def __init__(self, out: Path, log_every: int, curves: bool = True) -> None:
+        """``curves``: draw curves.png at each validation."""
+        self.out, self.log_every, self.curves = out, log_every, curves
         self._screen = sys.stderr.isatty()
         self._preview_batch: Any = None
         self._frames = 0
@@ -157,7 +162,8 @@ class Watch(Callback):
         self._write(trainer, losses)
         shown = "  ".join(f"{k.removeprefix('val/')} {v:.3f}" for k, v in losses.items())
         self._print(trainer, f"step {trainer.global_step}, validation  {shown}", stays=True)
-        pictures.draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
+        if self.curves:
+            pictures.draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
         if self._preview_batch is not None and trainer.loggers:
             preview = pl_module.preview(self._preview_batch)
             pictures.send(trainer.loggers, preview, pl_module.mel_spec, trainer.global_step)

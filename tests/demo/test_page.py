@@ -30,7 +30,13 @@ def results(heard: int = 10, ratio: float = 1.2, boundary_ms: float = 12.0) -> R
                 one.heard = "Something else."
             sentences.append(one)
     aligned = Aligned(600, 17000, 17100, boundary_ms, 1.0, 0.97, 0.87)
-    return Results(sentences, [Spoken("otherwise-1", "pitch +4", "ada", {"speech": 1.5})], aligned)
+    return Results(
+        sentences,
+        [Spoken("cleo-0", "Hello.", "cleo", SECONDS, 0.1, "Hello.", 1.4, 7.0, 5.0, 9.0, 0.5)],
+        [Spoken(f"style-ada-{s}", s, "ada", {"speech": 1.5}) for s in ("neutral", "lively: higher")],
+        [Spoken("otherwise-1", "pitch +4", "ada", {"speech": 1.5})],
+        aligned,
+    )
 
 
 class Links(HTMLParser):
@@ -59,7 +65,7 @@ def test_it_is_well_formed_and_links_only_to_what_lies_beside_it(tmp_path: Path)
     parser = Links()
     parser.feed(rendered(tmp_path, results()))
     assert parser.open == []
-    assert len([link for link in parser.found if link.endswith(".wav")]) == 4 * 3 + 1 + 10 * 3
+    assert len([link for link in parser.found if link.endswith(".wav")]) == 4 * 3 + 3 + 2 + 1 + 10 * 3
     assert all(link.startswith(("audio/", "pictures/")) for link in parser.found)
 
 
@@ -67,6 +73,16 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     html = rendered(tmp_path, results())
     assert "Sentence 0 &lt;b&gt;&amp; more&lt;/b&gt;." in html
     assert "<b>& more" not in html
+
+
+def test_the_adapted_voice_and_the_styles_are_on_it(tmp_path: Path) -> None:
+    html = rendered(tmp_path, results())
+    assert "Three voices" in html
+    assert "9.00 dB when the nearest base voice speaks instead" in html
+    assert "lively: higher" in html
+    text = "\n".join(report.markdown(results(), PHASES))
+    assert "| cleo: distortion | 7.00 dB |" in text
+    assert "- ada, lively: higher" in text
 
 
 def test_met_bounds_are_shown_as_met(tmp_path: Path) -> None:

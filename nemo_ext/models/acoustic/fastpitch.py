@@ -29,7 +29,7 @@ from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
-from nemo_ext.models.stock import stock_mel_spec
+from nemo_ext.models.stock import stock_mel_spec, stock_voices
 from nemo_ext.modules.adapters import (
     AdapterConfig,
     Site,
@@ -55,7 +55,10 @@ from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
 from nemo_ext.voices import WITH_THE_BASE, Provenance, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
-_NOT_SPOKEN_WITH = ("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb.", "style.heads.", "style.bank.")
+_NOT_SPOKEN_WITH = (
+    *("aligner.", "fastpitch.aligner.", "style.heads.", "style.bank."),
+    *("fastpitch.speaker_emb.", "fastpitch.speaker_encoder."),
+)
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -108,7 +111,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             # the output starts at the level of speech, which saves the first hundred steps
             torch.nn.init.constant_(self.fastpitch.proj.bias, _TYPICAL_LOG_MEL)
         else:
-            self.voices = _stock_voices(cfg)
+            self.voices = stock_voices(cfg)
             self.mel_spec = stock_mel_spec(cfg.preprocessor)
             self.frontend = self.frontend or StockFrontend(self)
         weights: Any = OmegaConf.to_container(cfg.losses) if "losses" in cfg else {}
@@ -218,6 +221,8 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             return module.speaker_emb.weight
         if module.speaker_encoder is not None and module.speaker_encoder.lookup_module is not None:
             return module.speaker_encoder.lookup_module.table.weight
+        if module.speaker_encoder is not None and module.speaker_encoder.precomputed_emb is not None:
+            return module.speaker_encoder.precomputed_emb[None]
         return module.proj.weight.new_zeros(len(self.voices), 0)
 
     def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
@@ -331,9 +336,12 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             return batch.embedding
         return self._voice_table()[batch.voice_ids]
 
-    def align(self, batch: Batch, mask: Tensor, condition: Tensor | None) -> Alignment:
-        """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``."""
-        aligner = self.aligner
+    def align(self, batch: Batch, mask: Tensor, condition: Tensor | None, aligner: Any = None) -> Alignment:
+        """Soft attention of the batch's frames over its tokens and the best path; ``mask (B, T_text)``.
+
+        ``aligner``: a copy of the model's own that has learned something since, for adaptation.
+        """
+        aligner = aligner or self.aligner
         keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition).transpose(1, 2)
         attention, log_probability = distance_attention(
             aligner.query_proj(batch.mel), aligner.key_proj(keys), mask, batch.attn_prior, aligner.temperature
@@ -453,16 +461,3 @@ def _mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean squared error over the True positions of ``valid`` (broadcast over channels)."""
     valid = valid.expand_as(predicted)
     return ((predicted - target).square() * valid).sum() / valid.sum()
-
-
-def _stock_voices(cfg: DictConfig) -> list[BaseVoice]:
-    """Stock checkpoints number their speakers and keep one mean and standard deviation of pitch, if any."""
-    dataset = cfg.train_ds.dataset if "train_ds" in cfg and cfg.train_ds else {}
-    mean, std = (dataset[k] if dataset.get(k) else None for k in ("pitch_mean", "pitch_std"))
-    encoder = cfg.speaker_encoder if "speaker_encoder" in cfg and cfg.speaker_encoder else {}
-    count = cfg.n_speakers if "n_speakers" in cfg else 1
-    count = encoder["lookup_module"]["n_speakers"] if "lookup_module" in encoder else count
-    return [
-        BaseVoice(name=f"speaker_{i}", pitch_mean=float(mean or 0.0), pitch_std=float(std or 1.0))
-        for i in range(max(int(count), 1))
-    ]

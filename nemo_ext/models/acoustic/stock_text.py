@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from nemo_ext.errors import NothingToSpeak
 from nemo_ext.text.sentences import split_sentences
 from nemo_ext.types import Tokens
+
+_SETTINGS = ("text_tokenizer", "text_normalizer", "text_normalizer_call_kwargs", "labels")
+
+
+@dataclass(frozen=True)
+class StockText:
+    """What is known of a stock frontend's settings."""
+
+    languages: list[str]  # ISO 639-1
 
 
 class StockFrontend:
@@ -16,6 +29,19 @@ class StockFrontend:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+
+    @property
+    def config(self) -> StockText:
+        """Its languages: those of the model's voices."""
+        return StockText(sorted({voice.language for voice in self._model.voices}))
+
+    def fingerprint(self) -> str:
+        """A hash of everything that changes tokens: tokenizer, its symbols, its dictionary, the normalizer."""
+        settings = [OmegaConf.to_container(self._model.cfg[k]) for k in _SETTINGS if k in self._model.cfg]
+        vocab = getattr(self._model, "vocab", None)
+        words = getattr(getattr(vocab, "g2p", None), "phoneme_dict", {})
+        content = json.dumps([settings, _symbols(vocab), sorted(dict(words).items())], default=str)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def sentences(self, text: str, language: str = "en") -> list[str]:
         """``text`` cut into sentences."""
@@ -30,5 +56,9 @@ class StockFrontend:
         ids = self._model.parse(normalized or text, normalize=normalized is None)[0].cpu().numpy().astype(np.int64)
         if not ids.size:
             raise NothingToSpeak("nothing to speak: no character of the text is known to this model's tokenizer")
-        symbols = list(self._model.vocab.tokens) if self._model.vocab is not None else []
+        symbols = _symbols(getattr(self._model, "vocab", None))
         return Tokens(ids, [symbols[i] if i < len(symbols) else str(i) for i in ids], [], normalized or text)
+
+
+def _symbols(vocab: Any) -> list[str]:
+    return list(vocab.tokens) if vocab is not None else []

@@ -1,0 +1,1 @@
+"""Checkpoints of older NeMo releases made ours: `nemo-ext migrate`."""

@@ -1,0 +1,145 @@
+"""Learning one voice vector of a frozen base, by gradient through the model.
+
+The vector is cut into three groups, each learned or left: the speaker **embedding**, the scales and shifts (**film**),
+and the **bottleneck**'s up-projections (modules/adapters.py). What is learned is the difference from the start, on
+which AdamW's weight decay pulls: a voice of which little was heard stays near the base voice that it started from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from nemo_ext.modules.alignment import mask_from_lens
+from nemo_ext.training.alignments import Durations
+from nemo_ext.types import Batch
+from nemo_ext.voices import VoiceLayout
+
+GROUPS = ("embedding", "film", "bottleneck")
+_PARTS = {"embedding": "embedding", "film": "film", "up": "bottleneck", "down": "bottleneck", "norm": "bottleneck"}
+
+
+def group_indices(layout: VoiceLayout) -> dict[str, Tensor]:
+    """Where in the voice vector ``(P,)`` each group stands; a group that the layout has not is left out."""
+    found: dict[str, list[Tensor]] = {name: [] for name in GROUPS}
+    for slot in layout.slots:
+        if slot.size:
+            part = _PARTS[slot.name.rpartition("/")[2]]
+            found[part].append(torch.arange(slot.offset, slot.offset + slot.size))
+    return {name: torch.cat(parts) for name, parts in found.items() if parts}
+
+
+@torch.no_grad()
+def evaluate(base: Any, vector: Tensor, batches: Iterable[Batch], durations: Durations) -> dict[str, float]:
+    """Losses of ``vector (P,)`` or ``(E,)`` over ``batches``, as means over utterances' frames or tokens.
+
+    ``mel_l1`` is the mean absolute error of the log-mel; ``loss`` what the adaptation minimises.
+    """
+    sums: dict[str, float] = {}
+    frames = 0
+    for batch in batches:
+        losses, mel, _ = base.learn(batch, voice=vector.expand(len(batch.ids), -1), alignment=durations(batch))
+        here = {k: float(v) for k, v in losses.items()} | {"loss": float(torch.stack(list(losses.values())).sum())}
+        here["mel_l1"] = float(mel_l1(mel, batch))
+        n = int(batch.mel_lens.sum())
+        frames += n
+        for name, value in here.items():
+            sums[name] = sums.get(name, 0.0) + n * value
+    return {name: value / frames for name, value in sums.items()}
+
+
+def mel_l1(mel: Tensor, batch: Batch) -> Tensor:
+    """Mean absolute error of ``mel (B, n_mels, T_mel)`` over the batch's valid frames."""
+    valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
+    return ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
+
+
+class VoiceFit(LightningModule):
+    """The optimisation of one voice vector; nothing else in it has a gradient.
+
+    Attributes:
+        best: lowest held-out loss, the step it was reached at, and the vector ``(P,)`` that reached it.
+        history: ``(step, held-out losses)``, the start included.
+    """
+
+    start: Tensor
+
+    def __init__(self, base: Any, start: Tensor, learn: dict[str, float], decay: float, durations: Durations) -> None:
+        """``start (P,)``; ``learn``: learning rate of each group that is learned; ``decay``: weight decay."""
+        super().__init__()
+        self._base = [base]  # in a list: Lightning is not to train, move or save it
+        self.rates, self.decay, self.durations = learn, decay, durations
+        self.register_buffer("start", start.clone())
+        self._indices = group_indices(base.voice_layout)
+        self.learned = nn.ParameterDict({k: nn.Parameter(torch.zeros(len(self._indices[k]))) for k in learn})
+        self.best: tuple[float, int, Tensor] = (float("inf"), 0, start.clone())
+        self.history: list[tuple[int, dict[str, float]]] = []
+        self._sums: list[tuple[int, dict[str, float]]] = []
+        self.patience = 0
+        self._worse = 0
+
+    def vector(self) -> Tensor:
+        """The voice vector ``(P,)`` as it is now."""
+        vector = self.start
+        for name, difference in self.learned.items():
+            vector = vector.index_add(0, self._indices[name].to(vector.device), difference)
+        return vector
+
+    def begin(self, losses: dict[str, float], patience: int) -> None:
+        """The start's held-out ``losses`` are the best so far; ``patience``: validations without a better one."""
+        self.best, self.patience = (losses["loss"], 0, self.start.clone()), patience
+        self.history = [(0, losses)]
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        voice = self.vector().expand(len(batch.ids), -1)
+        losses, mel, _ = self._base[0].learn(batch, voice=voice, alignment=self.durations(batch))
+        return losses, mel
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """One step; logs every loss under ``train/``."""
+        losses, _ = self._losses(batch)
+        loss = torch.stack(list(losses.values())).sum()
+        logged = {f"train/{k}": v.detach() for k, v in {"loss": loss, **losses}.items()}
+        self.log_dict(logged, batch_size=len(batch.ids))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Held-out losses of one batch; logs them under ``val/``, ``val/mel`` as mean absolute error."""
+        losses, mel = self._losses(batch)
+        here = {"loss": torch.stack(list(losses.values())).sum(), **losses, "mel_l1": mel_l1(mel, batch)}
+        self._sums.append((int(batch.mel_lens.sum()), {k: float(v) for k, v in here.items()}))
+        logged = {f"val/{k}": v for k, v in here.items() if k not in ("mel", "mel_l1")}
+        self.log_dict({**logged, "val/mel": here["mel_l1"]}, batch_size=len(batch.ids))
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the best vector; stop when it was not bettered for a while."""
+        frames = sum(n for n, _ in self._sums)
+        losses = {k: sum(n * here[k] for n, here in self._sums) / frames for k in self._sums[0][1]}
+        self._sums.clear()
+        self.history.append((self.global_step, losses))
+        if losses["loss"] < self.best[0]:
+            self.best, self._worse = (losses["loss"], self.global_step, self.vector().detach().clone()), 0
+            return
+        self._worse += 1
+        if self.patience and self._worse >= self.patience:
+            self.trainer.should_stop = True
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the rates rise over 20 steps and fall to a tenth along a cosine."""
+        groups = [{"params": [self.learned[name]], "lr": rate} for name, rate in self.rates.items()]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=self.decay)
+        total = max(1, int(self.trainer.max_steps))
+
+        def factor(step: int) -> float:
+            from math import cos, pi
+
+            return min(1.0, (step + 1) / 20) * (0.1 + 0.45 * (1 + cos(pi * min(step, total) / total)))
+
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor), "interval": "step"},
+        }

@@ -1,0 +1,285 @@
+"""`nemo-ext adapt`: one voice vector of a frozen base, learned from a new speaker's recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import nemo_ext
+from nemo_ext import _nemo, voices
+from nemo_ext.cli import main
+from nemo_ext.config import compose
+from nemo_ext.errors import NemoExtError
+from nemo_ext.training import alignments
+from nemo_ext.training.adapt import adapt, learn, make
+from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
+from nemo_ext.training.adapt_data import gather
+from nemo_ext.training.voice_fit import GROUPS, group_indices
+from nemo_ext.voices import Consent
+
+QUICK = ["trainer.threads=1", "trainer.log_every=5", "speaker=ben", "consent=unknown"]
+
+
+def config(base: Path, corpus: Path, out: Path, *more: str) -> AdaptConfig:
+    options = [f"base={base}", f"corpus={corpus}", f"out={out}", *QUICK, *more]
+    return compose("adapt", options)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def base(tiny_acoustic: Path) -> Any:
+    return _nemo.restore(tiny_acoustic).requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def adapted(tiny_acoustic: Path, base: Any, espeak_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A voice of a few dozen steps, its report, and the base's weights as they were before."""
+    out = tmp_path_factory.mktemp("voices") / "anna.voice"
+    before = {k: v.clone() for k, v in base.state_dict().items()}
+    chosen = config(tiny_acoustic, espeak_corpus, out, "trainer.max_steps=24", "trainer.val_every=8", "aligner_steps=4")
+    chosen = dataclasses.replace(chosen, lr=2e-2, embedding_lr=2e-2)
+    made = make(chosen, base, out, "Anna", Consent.parse("Anna Meier; 2026-05-01; tests"))
+    return SimpleNamespace(made=made, out=out, before=before)
+
+
+def test_held_out_loss_falls_and_the_best_is_kept(adapted: Any) -> None:
+    losses = {step: held_out["loss"] for step, held_out in adapted.made.history}
+    assert list(losses) == [0, 8, 16, 24]
+    assert min(losses.values()) == losses[adapted.made.steps] == adapted.made.after["loss"]
+    assert adapted.made.after["loss"] < 0.95 * adapted.made.before["loss"]
+    assert adapted.made.after["mel_l1"] < adapted.made.before["mel_l1"]
+
+
+def test_the_base_is_left_as_it_was(adapted: Any, base: Any) -> None:
+    after = base.state_dict()
+    assert after.keys() == adapted.before.keys()
+    assert all(torch.equal(after[k], v) for k, v in adapted.before.items())
+    assert all(p.grad is None for p in base.parameters())
+
+
+def test_the_voice_file_says_where_it_comes_from(adapted: Any, base: Any) -> None:
+    voice = voices.load(adapted.out)
+    origin = voice.provenance
+    assert (voice.name, voice.language) == ("Anna", "en")
+    assert voice.base_hash == base.weights_hash()
+    assert (origin.made_by, origin.recordings, origin.steps) == ("adapted", 20, adapted.made.steps)
+    assert str(origin.consent) == "Anna Meier, 2026-05-01, for tests"
+    assert len(origin.recordings_hash) == 32
+    assert 20 < origin.seconds < 100
+    told = next(v for v in base.voices if v.name == "ben")
+    assert voice.pitch_mean == pytest.approx(told.pitch_mean, abs=0.5)  # of the recordings themselves
+    assert voice.mel_stats is not None
+    assert voice.mel_stats.shape == (2, 80)
+    assert np.any(voice.vector != adapted.made.start.vector)
+
+
+def test_it_speaks(adapted: Any, base: Any) -> None:
+    speech = nemo_ext.load(base).say("Hello there.", voice=str(adapted.out))
+    assert speech.voice == "Anna"
+    assert np.abs(speech.audio).max() > 0.01
+
+
+def test_the_report_is_one_file_with_everything_in_it(adapted: Any) -> None:
+    page = adapted.out.with_suffix(".html").read_text(encoding="utf-8")
+    assert page.count("data:audio/flac") == 3 * 3  # three held-out utterances, each in three readings
+    for told in ("mel L1, own durations", "mean F0, Hz", "MCD-DTW", "focus", "Anna Meier", "embedding, film"):
+        assert told in page
+    assert 'src="/' not in page
+
+
+def test_what_does_worse_is_not_kept(tiny_acoustic: Path, base: Any, espeak_corpus: Path, tmp_path: Path) -> None:
+    """A rate far too high: every step does harm, so the start is kept, and the search ends early."""
+    chosen = config(tiny_acoustic, espeak_corpus, tmp_path / "x.voice", "aligner_steps=0", "patience=2")
+    chosen = dataclasses.replace(chosen, lr=30.0, embedding_lr=30.0)
+    chosen.trainer.max_steps, chosen.trainer.val_every = 12, 2
+    made = learn(chosen, base, gather(chosen, base))
+    assert [step for step, _ in made.history] == [0, 2, 4]
+    assert made.steps == 0
+    assert np.array_equal(made.voice.vector, made.start.vector)
+
+
+def test_the_command(tiny_acoustic: Path, espeak_corpus: Path, tmp_path: Path, capfd: Any) -> None:
+    out = tmp_path / "deep" / "ben.voice"
+    line = [f"base={tiny_acoustic}", f"corpus={espeak_corpus}", f"out={out}", *QUICK, "trainer.max_steps=1"]
+    assert main(["adapt", *line, "aligner_steps=0", "report=false", "learn=embedding"]) == 0
+    said = capfd.readouterr().err
+    assert "nearest base voice: 'ben'" in said
+    assert "learned: embedding; at most 1 steps" in said
+    assert {p.name for p in out.parent.iterdir()} == {"ben.voice"}
+    voice = voices.load(out)
+    assert voice.name == "ben"
+    adapters = slice(voice.layout.slots[0].size, None)
+    assert not voice.vector[adapters].any()  # embedding only
+
+
+def test_a_clip_is_another_module_s_work(
+    tiny_acoustic: Path, base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def voice_from_clip(model: Any, clip: str, name: str, consent: Consent) -> Any:
+        asked.append((clip, name, str(consent)))
+        return dataclasses.replace(model.base_voice("ada"), name=name)
+
+    module = SimpleNamespace(voice_from_clip=voice_from_clip)
+    monkeypatch.setitem(sys.modules, "nemo_ext.training.zero_shot", module)
+    out = tmp_path / "clip.voice"
+    adapt(compose("adapt", [f"base={tiny_acoustic}", "reference=clip.wav", f"out={out}", "consent=unknown"]))
+    assert asked == [("clip.wav", "clip", "unknown")]
+    assert voices.load(out).name == "clip"
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["corpus=c", "out=x.voice", "consent=unknown"], "base= is missing"),
+        (["base=b", "out=x.voice", "consent=unknown"], "either corpus= .* or reference="),
+        (["base=b", "corpus=c", "reference=r", "out=x.voice"], "either corpus= .* or reference="),
+        (["base=b", "corpus=c", "out=x.nemo", "consent=unknown"], r"out=x\.nemo is no voice file: end it in \.voice"),
+        (["base=b", "corpus=c", "consent=unknown"], "out=nothing is no voice file"),
+        (["base=b", "corpus=c", "out=x.voice"], "consent= is missing: write who agreed"),
+        (["base=b", "corpus=c", "out=x.voice", "consent=yes"], "consent='yes' cannot be read"),
+        (["base=b", "corpus=c", "out=x.voice", "consent=unknown", "trainer.devices=2"], "on one device"),
+        (["base=none.nemo", "corpus=c", "out=x.voice", "consent=unknown"], "no model at"),
+    ],
+)
+def test_options_that_cannot_be(options: list[str], told: str) -> None:
+    with pytest.raises(NemoExtError, match=told) as raised:
+        adapt(compose("adapt", options))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_vocoder_is_no_base(tiny_vocoder: Path) -> None:
+    with pytest.raises(NemoExtError, match="is a Vocos, which has no voices"):
+        adapt(compose("adapt", [f"base={tiny_vocoder}", "corpus=c", "out=x.voice", "consent=unknown"]))
+
+
+@pytest.fixture
+def changed(espeak_corpus: Path, tmp_path: Path) -> Callable[..., Path]:
+    """``changed(rows)`` is the corpus with its manifests passed through ``rows(list of rows)``."""
+
+    def make_one(rows: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], **info: Any) -> Path:
+        folder = Path(shutil.copytree(espeak_corpus, tmp_path / "changed"))
+        for name in ("train.jsonl", "val.jsonl"):
+            path = folder / name
+            found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows(found)), encoding="utf-8")
+        about = yaml.safe_load((folder / "corpus.yaml").read_text(encoding="utf-8"))
+        (folder / "corpus.yaml").write_text(yaml.safe_dump(about | info), encoding="utf-8")
+        return folder
+
+    return make_one
+
+
+def refused(base: Any, chosen: AdaptConfig) -> str:
+    with pytest.raises(NemoExtError) as raised:
+        make(chosen, base, Path(chosen.out), "x", Consent())
+    assert not Path(chosen.out).parent.exists() or not list(Path(chosen.out).parent.glob("x*"))
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_recordings_that_do_not_fit(tiny_acoustic: Path, base: Any, changed: Any, tmp_path: Path) -> None:
+    def same(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return rows
+
+    out = tmp_path / "out" / "x.voice"
+    folder = changed(same)
+    several = dataclasses.replace(config(tiny_acoustic, folder, out), speaker="")
+    assert "has 2 speakers (ada, ben): choose one with speaker=NAME" in refused(base, several)
+    misspelt = dataclasses.replace(several, speaker="bem")
+    assert "did you mean 'ben'" in refused(base, misspelt)
+    (folder / "corpus.yaml").write_text("sample_rate: 16000\n")
+    assert "has 16000 Hz and the base" in refused(base, several)
+
+
+def test_too_little_speech(tiny_acoustic: Path, base: Any, changed: Any, tmp_path: Path) -> None:
+    folder = changed(lambda rows: [r for r in rows if r["speaker"] == "ben"][:2])
+    told = refused(base, config(tiny_acoustic, folder, tmp_path / "out" / "x.voice"))
+    assert "adaptation needs at least 10 s" in told
+    assert "reference=CLIP.wav" in told
+
+
+def test_another_language_and_another_alphabet(tiny_acoustic: Path, base: Any, changed: Any, tmp_path: Path) -> None:
+    folder = changed(lambda rows: [row | {"language": "de"} for row in rows])
+    chosen = config(tiny_acoustic, folder, tmp_path / "out" / "x.voice")
+    assert "speaks de and the base" in refused(base, chosen)
+    for name in ("train.jsonl", "val.jsonl"):
+        text = (folder / name).read_text(encoding="utf-8").replace('"de"', '"en"')
+        rows = [json.loads(line) | {"text": "Привет мир"} for line in text.splitlines()]
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert "have letters that the base" in refused(base, chosen)
+
+
+def test_texts_of_other_recordings(tiny_acoustic: Path, base: Any, changed: Any, tmp_path: Path) -> None:
+    """What makes an adaptation learn noise is found before anything is learned."""
+
+    def exchanged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        texts = [row["text"] for row in rows]
+        return [row | {"text": texts[(i + 5) % len(rows)]} for i, row in enumerate(rows)]
+
+    folder = changed(exchanged)
+    chosen = config(tiny_acoustic, folder, tmp_path / "out" / "x.voice", "aligner_steps=0")
+    told = refused(base, chosen)
+    assert told.startswith(f"the texts of {folder} do not seem to belong to its recordings")
+
+
+# ------------------------------------------------------------------------ its parts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "groups", "steps_above"),
+    [(60.0, ("embedding", "film"), 100), (300.0, GROUPS, 300), (1800.0, GROUPS, 1000)],
+)
+def test_more_speech_teaches_more(seconds: float, groups: tuple[str, ...], steps_above: int) -> None:
+    recipe = recipe_for(seconds, AdaptConfig(), GROUPS)
+    assert recipe.groups == groups
+    assert recipe.steps > steps_above
+    assert recipe_for(seconds, AdaptConfig(), ("embedding",)).groups == ("embedding",)
+
+
+def test_what_is_asked_for_wins() -> None:
+    chosen = AdaptConfig(lr=1e-4, learn="all", aligner_steps=0)
+    chosen.trainer.max_steps = 7
+    recipe = recipe_for(60.0, chosen, GROUPS)
+    assert (recipe.steps, recipe.val_every, recipe.lr, recipe.aligner_steps) == (7, 7, 1e-4, 0)
+    assert recipe.groups == GROUPS
+    with pytest.raises(NemoExtError, match="nothing of base  can be learned"):
+        recipe_for(60.0, AdaptConfig(), ())
+    chosen.trainer.max_steps = 0
+    with pytest.raises(NemoExtError, match=r"trainer\.max_steps=0: it must be at least 1"):
+        recipe_for(60.0, chosen, GROUPS)
+
+
+def test_the_groups_are_the_whole_vector(base: Any) -> None:
+    found = group_indices(base.voice_layout)
+    assert tuple(found) == GROUPS
+    assert torch.equal(torch.cat(list(found.values())).sort().values, torch.arange(base.voice_layout.size))
+
+
+def test_durations_give_the_alignment_they_came_from(
+    base: Any, adapted: Any, espeak_corpus: Path, tmp_path: Path
+) -> None:
+    recordings = gather(config(tmp_path, espeak_corpus, tmp_path / "x.voice"), base)
+    aligner = alignments.FrozenAligner(base, base._voice_table()[1].detach())
+    batch = next(iter(recordings.whole))
+    there = aligner.align(batch)
+    again = alignments.find(aligner, [batch])(batch)
+    assert torch.equal(again.durations, there.durations)
+    assert torch.equal(again.path, there.path)
+    held_out = {u.id for u in recordings.corpus.val}
+    assert held_out
+    assert not held_out & {u.id for u in recordings.corpus.train}
