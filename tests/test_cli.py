@@ -81,7 +81,7 @@ def test_a_job_gets_its_options(capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["--job"],
             2,
-            "nemo-ext: there is no job '--job'; jobs: corpus, train, adapt, say, voice, demo, doctor, echo\n",
+            "nemo-ext: there is no job '--job'; jobs: corpus, train, adapt, say, voice, migrate, demo, doctor, echo\n",
         ),
     ],
 )
