@@ -22,7 +22,7 @@ import torch
 from hardware import describe, table, write
 
 from nemo_ext import _nemo, config
-from nemo_ext.models.migrate.run import Migrated, migrate
+from nemo_ext.migrate.run import Migrated, migrate
 from nemo_ext.synthesis.casting import Cast
 
 BOUND = 1e-5  # of log-mels, and of audio in [-1, 1]

@@ -54,8 +54,8 @@ JOBS: Mapping[str, Job] = {
     ),
     "migrate": Job(
         "a FastPitch or HiFi-GAN of NeMo 1.x or 2.x -> ours; its adapters -> voice files",
-        "nemo_ext.models.migrate.config:MigrateConfig",
-        "nemo_ext.models.migrate.run:migrate",
+        "nemo_ext.migrate.config:MigrateConfig",
+        "nemo_ext.migrate.run:migrate",
         "old.nemo out=new.nemo",
         positional="source",
     ),

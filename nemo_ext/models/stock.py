@@ -28,7 +28,7 @@ def stock_mel_spec(preprocessor: Mapping[str, Any]) -> MelSpec:
 def stock_voices(cfg: Mapping[str, Any]) -> list[BaseVoice]:
     """The base voices of a stock checkpoint, which numbers its speakers and keeps one mean and deviation of pitch.
 
-    A migrated checkpoint names them under ``base_voices`` (models/migrate).
+    A migrated checkpoint names them under ``base_voices`` (migrate).
     """
     if cfg.get("base_voices"):
         return [BaseVoice(**voice) for voice in cfg["base_voices"]]

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.models.migrate import translate
-from nemo_ext.models.migrate.archive import Checkpoint
-from nemo_ext.models.migrate.config import MigrateConfig
-from nemo_ext.models.migrate.translate import Translated
+from nemo_ext.migrate import translate
+from nemo_ext.migrate.archive import Checkpoint
+from nemo_ext.migrate.config import MigrateConfig
+from nemo_ext.migrate.translate import Translated
 from nemo_ext.modules.adapters import AdapterConfig
 from nemo_ext.types import BaseVoice
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from nemo_ext.errors import NemoExtError
-from nemo_ext.models.migrate import translate
-from nemo_ext.models.migrate.archive import read_adapters, read_checkpoint
-from tests.models.migrate.conftest import aged, as_bytes, open_nemo, pack_nemo
-from tests.models.migrate.test_migrate import run
+from nemo_ext.migrate import translate
+from nemo_ext.migrate.archive import read_adapters, read_checkpoint
+from tests.migrate.conftest import aged, as_bytes, open_nemo, pack_nemo
+from tests.migrate.test_migrate import run
 
 
 class Bomb:

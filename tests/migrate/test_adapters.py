@@ -6,10 +6,10 @@ import torch
 
 from nemo_ext import _nemo, voices
 from nemo_ext.errors import NemoExtError
-from nemo_ext.models.migrate.archive import read_adapters
+from nemo_ext.migrate.archive import read_adapters
 from nemo_ext.synthesis.casting import Cast
-from tests.models.migrate.conftest import aged, open_nemo, pack_nemo
-from tests.models.migrate.test_migrate import run
+from tests.migrate.conftest import aged, open_nemo, pack_nemo
+from tests.migrate.test_migrate import run
 
 TEXT = "Hello world, hello."
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from nemo_ext import voices as voice_files
 from nemo_ext.errors import NemoExtError
-from nemo_ext.models.migrate.config import MigrateConfig
+from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.types import BaseVoice
 from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice
 
@@ -41,7 +41,7 @@ def migrate(cfg: MigrateConfig) -> Migrated:
     consent = Consent.parse(cfg.consent)
 
     from nemo_ext import _nemo  # these cost seconds; a wrong option should not
-    from nemo_ext.models.migrate.archive import read_checkpoint
+    from nemo_ext.migrate.archive import read_checkpoint
 
     _nemo.quiet()
     checkpoint = read_checkpoint(cfg.source)
@@ -81,7 +81,7 @@ def _hifigan(checkpoint: Any, cfg: MigrateConfig, out: Path) -> Migrated:
     import torch
 
     from nemo_ext import _nemo
-    from nemo_ext.models.migrate import build
+    from nemo_ext.migrate import build
 
     if cfg.adapters:
         raise NemoExtError(f"adapters={cfg.adapters}: a vocoder has none; leave it out")
@@ -96,7 +96,7 @@ def _hifigan(checkpoint: Any, cfg: MigrateConfig, out: Path) -> Migrated:
 
 def _fastpitch(checkpoint: Any, cfg: MigrateConfig, out: Path, consent: Consent) -> Migrated:
     from nemo_ext import _nemo
-    from nemo_ext.models.migrate import adapters, build
+    from nemo_ext.migrate import adapters, build
 
     weights, given = adapters.split(checkpoint.weights, checkpoint.config.get("adapters"))
     if cfg.adapters:
@@ -124,8 +124,8 @@ def _fastpitch(checkpoint: Any, cfg: MigrateConfig, out: Path, consent: Consent)
 
 def _from_file(checkpoint: Any, cfg: MigrateConfig, weights: Any, known: set[str]) -> list[Any]:
     """The adapters of ``adapters=``, brought to the places of the checkpoint's model."""
-    from nemo_ext.models.migrate import adapters, build
-    from nemo_ext.models.migrate.archive import read_adapters
+    from nemo_ext.migrate import adapters, build
+    from nemo_ext.migrate.archive import read_adapters
 
     states, settings = read_adapters(cfg.adapters)
     with build.fastpitch(checkpoint, cfg, None, weights) as (model, _):
@@ -134,7 +134,7 @@ def _from_file(checkpoint: Any, cfg: MigrateConfig, weights: Any, known: set[str
 
 
 def _voice(adapter: Any, model: Any, base: BaseVoice, embedding: Any, cfg: MigrateConfig, consent: Consent) -> Voice:
-    from nemo_ext.models.migrate import adapters
+    from nemo_ext.migrate import adapters
 
     layout = model.voice_layout
     return Voice(

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nemo_ext.errors import NemoExtError
-from nemo_ext.models.migrate.archive import Checkpoint
+from nemo_ext.migrate.archive import Checkpoint
 from nemo_ext.models.stock import stock_voices
 from nemo_ext.types import BaseVoice
 

@@ -10,13 +10,13 @@ from nemo.core.classes import ModelPT
 from nemo_ext import _nemo, config
 from nemo_ext.cli import main
 from nemo_ext.errors import NemoExtError
+from nemo_ext.migrate import translate
+from nemo_ext.migrate.archive import read_checkpoint
+from nemo_ext.migrate.run import migrate
 from nemo_ext.models.acoustic.fastpitch import FastPitch
-from nemo_ext.models.migrate import translate
-from nemo_ext.models.migrate.archive import read_checkpoint
-from nemo_ext.models.migrate.run import migrate
 from nemo_ext.modules.generators import fold_weight_norm, hifigan_generator
 from nemo_ext.types import Batch, MelSpec
-from tests.models.migrate.conftest import as_bytes, open_nemo, pack_nemo, weights_of
+from tests.migrate.conftest import as_bytes, open_nemo, pack_nemo, weights_of
 
 
 def run(source, *options):
