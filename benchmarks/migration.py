@@ -170,11 +170,11 @@ def main() -> None:
             ),
             f"**Largest difference of all: {worst[0]:.1e} without adapters, {worst[1]:.1e} with.** "
             + ("Nothing is beyond the bound." if not failed else "BEYOND THE BOUND: " + "; ".join(failed)),
-            "Both releases ran on this machine's torch (2.13.0 on a CPU; older ones come with gigabytes of CUDA), "
-            "on Python 3.11 and numpy 1.26; the rest is pinned in "
-            "[old_releases](old_releases). Two packages that NeMo asks for at import were replaced by empty modules in "
-            "those environments: torchaudio, which has no build beside this torch, and youtokentome, which has none "
-            "for this Python. No text-to-speech model calls them.",
+            "A zero is exact: both sides do the same operations in the same order on the same torch. The releases ran "
+            "on torch 2.13.0 on a CPU, as we do (the torch of their days comes with gigabytes of CUDA), on Python 3.11 "
+            "and numpy 1.26; the rest is pinned in [old_releases](old_releases). Two packages that NeMo asks for at "
+            "import were replaced by empty modules in those environments: torchaudio, which has no build beside this "
+            "torch, and youtokentome, which has none for this Python. No text-to-speech model calls them.",
             describe(),
         ],
     )

@@ -78,11 +78,7 @@ def test_a_job_gets_its_options(capsys: pytest.CaptureFixture[str]) -> None:
         (["echo", "txet=a, b"], 2, "nemo-ext: unknown option 'txet='; did you mean 'text'?\n"),
         (["echo", "times=often"], 2, "nemo-ext: times= takes a whole number, got 'often'\n"),
         (["ecco"], 2, "nemo-ext: there is no job 'ecco'; did you mean 'echo'?\n"),
-        (
-            ["--job"],
-            2,
-            "nemo-ext: there is no job '--job'; jobs: corpus, train, adapt, say, voice, demo, doctor, echo\n",
-        ),
+        (["--job"], 2, "nemo-ext: there is no job '--job'; jobs: " + ", ".join([*jobs.JOBS, "echo"]) + "\n"),
     ],
 )
 def test_mistakes_end_in_one_line(

@@ -50,7 +50,7 @@ def described(shown: Voice, file: Path | None = None) -> str:
     values += f", {size / 1e6:.2f} MB" if size else ""
     styles = ", ".join(f"{name} ({len(style)} values)" for name, style in shown.styles.items())
     origin = [made.made_by or "unknown"]
-    origin += [f"on {made.created}"] if made.created else []
+    origin += [f"on {made.created.partition('T')[0]}"] if made.created else []
     origin += [f"from {made.source}"] if made.source else []
     if made.recordings:
         origin.append(f"({made.recordings} recordings, {_duration(made.seconds)})")

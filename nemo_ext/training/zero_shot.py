@@ -71,6 +71,7 @@ def voice_from_clip(
         mel_stats=np.stack([mel.mean(axis=1), mel.std(axis=1)]).astype(np.float32),
         base=model.origin,
         base_hash=model.weights_hash(),
+        base_parameters=model.parameters_spoken_with(),
         provenance=Provenance(
             made_by="zero-shot",
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -146,6 +146,7 @@ def _voice(adapter: Any, model: Any, base: BaseVoice, embedding: Any, cfg: Migra
         pitch_std=base.pitch_std,
         base=model.origin,
         base_hash=model.weights_hash(),
+        base_parameters=model.parameters_spoken_with(),
         provenance=Provenance(
             made_by="migrated",
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
