@@ -367,8 +367,8 @@ def report(
             "What was tried before: the reference encoder alone, without a FastPitch, on these same four folds, in "
             "three settings (none, 20 % and 30 % of the references centred on themselves, without and with being "
             "told so; 48 and 64 channels); and a FastPitch of 400 steps without the first two actors, which had "
-            "learned too little (52 %), so that 1000 steps were taken. The shipped setting was chosen after those, so the "
-            "accuracy is not free of that choice.",
+            "learned too little (52 %), so that 1000 steps were taken. The shipped setting was chosen after those, "
+            "so the accuracy is not free of that choice.",
             describe(),
         ],
     )
