@@ -86,8 +86,8 @@ class AlignerCopy(LightningModule):
 
     def align(self, batch: Batch) -> Alignment:
         """The copy's alignment of ``batch``."""
-        condition = self.embedding.expand(len(batch.ids), 1, -1) if self.embedding.numel() else None
         base = self._base[0]
+        condition = base.read_embedding(self.embedding.expand(len(batch.ids), -1))
         valid = batch.tokens != base.fastpitch.encoder.padding_idx
         return base.align(batch, valid, condition, self.copied)
 
@@ -134,7 +134,7 @@ class FrozenAligner:
 
     def align(self, batch: Batch) -> Alignment:
         """The base's alignment of ``batch``."""
-        condition = self.embedding.expand(len(batch.ids), 1, -1) if self.embedding.numel() else None
+        condition = self.base.read_embedding(self.embedding.expand(len(batch.ids), -1))
         return self.base.align(batch, batch.tokens != self.base.fastpitch.encoder.padding_idx, condition)
 
 

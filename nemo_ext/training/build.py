@@ -35,6 +35,7 @@ class Built:
     train: Any  # loader of Batch or SegmentBatch
     val: Any
     settings: dict[str, Any]  # what the weights depend on, by dotted name
+    defaults: dict[str, Any]  # of the model's options, likewise
 
 
 def build(config: TrainConfig) -> Built:
@@ -58,7 +59,7 @@ def build(config: TrainConfig) -> Built:
         batches = {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
         model = cls(OmegaConf.create(settings))
         train, val = vocoder_loaders(corpus, features, **batches, **loading)
-        return Built(model, train, val, flat(identity))
+        return Built(model, train, val, flat(identity), _defaults(cls))
     languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
     frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))
     voices = base_voices(corpus.utterances, features)
@@ -74,8 +75,6 @@ def build(config: TrainConfig) -> Built:
         about = {"name": encoder.name, "identity": encoder.identity, "size": encoder.size}
         settings["encoder"] = {**about, "spec": settings["voice_encoder"]}
         identity["model"] = {**identity["model"], "voice_encoder": about}  # wherever its file lies
-    else:
-        identity["model"].pop("voice_encoder", None)  # trainings of versions without this option go on
     model = cls(OmegaConf.create(settings))
     if embeddings is not None:
         model.set_base_embeddings(torch.from_numpy(mean_embeddings(corpus.utterances, embeddings, voices)))
@@ -83,7 +82,11 @@ def build(config: TrainConfig) -> Built:
         learn_about_voices(model, corpus.train, features)
     loading |= {"embeddings": embeddings, "styles": styles}
     train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
-    return Built(model, train, val, flat(identity))
+    return Built(model, train, val, flat(identity), _defaults(cls))
+
+
+def _defaults(cls: Any) -> dict[str, Any]:
+    return flat({"model": dataclasses.asdict(cls.config_class())})
 
 
 def _speaker(config: TrainConfig, cls: Any, settings: dict[str, Any], corpus: Corpus) -> Built:
@@ -100,7 +103,7 @@ def _speaker(config: TrainConfig, cls: Any, settings: dict[str, Any], corpus: Co
     model = cls(OmegaConf.create({**settings, "mel": dataclasses.asdict(spec), "voices": voices}))
     crops = {"crop_seconds": settings["crop_seconds"], "batch_size": settings["batch_size"], "seed": config.seed}
     train, val = crop_loaders(corpus, names, spec, workers=config.trainer.workers, **crops)
-    return Built(model, train, val, flat(identity))
+    return Built(model, train, val, flat(identity), _defaults(cls))
 
 
 def _model_class(model: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,18 @@ def load(out: Path) -> Plan | None:
         return None
 
 
-def agree(out: Path, kept: Plan, settings: dict[str, Any]) -> str:
+def agree(out: Path, kept: Plan, settings: dict[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
     """See that the training in ``out`` is the one that is asked for; tells what changes from here on, or nothing.
+
+    ``defaults``: of the options. One that the training in ``out`` does not know, because a version without it began
+    that training, is no difference as long as it stands at its default.
 
     Raises:
         NemoExtError: names the settings that differ and must not.
     """
-    names = [k for k in {**kept.settings, **settings} if kept.settings.get(k) != settings.get(k)]
+    unknown = defaults or {}
+    new = {k for k in settings if k not in kept.settings and k in unknown and unknown[k] == settings[k]}
+    names = [k for k in {**kept.settings, **settings} if k not in new and kept.settings.get(k) != settings.get(k)]
     names.sort(key=lambda k: k != "model._target_")
     told = {k: f"{k}={_short(kept.settings.get(k))} there, {_short(settings.get(k))} now" for k in names}
     fixed = [text for k, text in told.items() if not k.startswith(_MAY_CHANGE)]

@@ -137,7 +137,7 @@ def _plan(config: TrainConfig, out: Path, built: Built, done: int) -> plan.Plan:
     """The plan that ``out`` holds, or a new one; with ``max_steps`` unless it has to be measured first."""
     kept = plan.load(out)
     planned = kept if kept and done else plan.Plan(built.settings)
-    changes = plan.agree(out, planned, built.settings)
+    changes = plan.agree(out, planned, built.settings, built.defaults)
     if changes:
         _say(f"from here on: {changes}")
         planned.settings = built.settings

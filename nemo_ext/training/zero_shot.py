@@ -29,7 +29,7 @@ _LEAST_SPEECH = 0.5  # s in it
 
 
 def voice_from_clip(
-    model: Any, clip: Path, name: str, consent: Consent, encoder: SpeakerEncoder | str | None = None
+    model: Any, clip: str | Path, name: str, consent: Consent, encoder: SpeakerEncoder | str | None = None
 ) -> Voice:
     """The voice in the recording ``clip``, for the acoustic model ``model``: its embedding, and zero adapters.
 

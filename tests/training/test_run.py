@@ -88,6 +88,20 @@ def test_another_training_in_the_folder_is_refused(toy, finished, change):
     assert "\n" not in str(raised.value)
 
 
+def test_a_training_of_a_version_without_an_option_goes_on_while_it_stands_at_its_default(toy, finished, capfd):
+    """model.small_discriminators is at its default in that run, model.width is not."""
+    plan = finished / "plan.json"
+    kept = json.loads(plan.read_text())
+    without = {k: v for k, v in kept["settings"].items() if k != "model.small_discriminators"}
+    plan.write_text(json.dumps({**kept, "settings": without}))
+    toy(finished, "trainer.max_steps=9")
+    assert "resuming from step 8 of 9" in capfd.readouterr().err
+    del without["model.width"]
+    plan.write_text(json.dumps({**kept, "settings": without}))
+    with pytest.raises(NemoExtError, match="model.width=nothing there, 16 now"):
+        toy(finished, "trainer.max_steps=10")
+
+
 def test_another_model_in_the_folder_is_refused(finished, options):
     line = [o for o in options(finished, "size=tiny") if not o.startswith("model")]
     with pytest.raises(NemoExtError, match=r"other settings \(model\._target_=.*Vocos there, .*HifiGan now"):

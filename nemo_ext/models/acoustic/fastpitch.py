@@ -225,13 +225,16 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             return module.speaker_encoder.precomputed_emb[None]
         return module.proj.weight.new_zeros(len(self.voices), 0)
 
+    def read_embedding(self, embedding: Tensor) -> Tensor | None:
+        """``embedding (B, E)`` -> ``(B, 1, D)``, what is added to inputs; None where E is 0."""
+        if self.voice_projection is not None:
+            embedding = self.voice_projection(embedding)
+        return embedding[:, None] if embedding.shape[1] else None
+
     def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
         """``voice (B, P)``, or ``(B, E)`` for voices without adapters; ``style (B, S)``, None: no style."""
         weights = self.voice_adapters.weights(voice)
-        embedding = weights.embedding
-        if self.voice_projection is not None:
-            embedding = self.voice_projection(embedding)
-        speaker = embedding[:, None] if embedding.shape[1] else None
+        speaker = self.read_embedding(weights.embedding)
         if style is None:
             return _Conditions(weights, speaker, speaker)
         projected = self._style().conditions(style)

@@ -101,3 +101,15 @@ def test_a_learned_table_is_what_it_was():
         plain = model.learn(batch)[1]
         beside = model.learn(dataclasses.replace(batch, embedding=torch.rand(3, 20)))[1]
     assert torch.equal(plain, beside)
+
+
+def test_adaptation_listens_with_what_the_model_reads_from_the_embedding(model):
+    """The aligner takes the projection, not the embedding itself, in the base as in adaptation's copy."""
+    from nemo_ext.training.alignments import AlignerCopy, FrozenAligner
+
+    model.eval()
+    batch, row = make_batch(model), model.fastpitch.speaker_emb.weight[1]
+    with torch.no_grad():
+        _, _, theirs = model.learn(batch, voice=row.expand(3, -1))
+        for aligner in (AlignerCopy(model, row, 1e-3).eval(), FrozenAligner(model, row)):
+            assert torch.allclose(aligner.align(batch).attention, theirs.attention, atol=1e-6)

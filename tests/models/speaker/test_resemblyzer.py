@@ -72,19 +72,21 @@ def test_its_windows_are_the_packages(samples, starts):
     assert _window_starts(samples) == starts
 
 
-def test_level_silence_and_sample_rate_change_little(encoder, speech):
+def test_level_and_sample_rate_change_nothing(encoder, speech):
     from nemo_ext.audio.resample import resample
 
     audio = speech.numpy()
     plain = encoder.embed(audio, 22050)
-    silence = np.zeros(22050, np.float32)
-    for changed, rate in (
-        (0.3 * audio, 22050),
-        (np.concatenate([silence, audio, silence]), 22050),
-        (resample(audio, 22050, 44100), 44100),
-    ):
-        assert float(encoder.embed(changed, rate) @ plain) > 0.97
+    assert float(encoder.embed(0.3 * audio, 22050) @ plain) > 0.999
+    assert float(encoder.embed(resample(audio, 22050, 44100), 44100) @ plain) > 0.999
     assert np.array_equal(encoder.embed(audio, 22050), plain)
+
+
+def test_silence_around_it_changes_little(encoder, speech):
+    """Of some seconds; a clip shorter than two windows is cut into other ones by a tenth of a second more."""
+    audio, silence = np.tile(speech.numpy(), 4), np.zeros(22050, np.float32)
+    around = np.concatenate([silence, audio, silence])
+    assert float(encoder.embed(around, 22050) @ encoder.embed(audio, 22050)) > 0.97
 
 
 def test_silence_is_refused(encoder):
