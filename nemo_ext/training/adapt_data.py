@@ -73,7 +73,7 @@ def gather(config: AdaptConfig, base: Any) -> Recordings:
     )
     prepare(corpus.utterances, store)
     voice = base_voices(corpus.utterances, store)[0]
-    loading = {"workers": config.trainer.workers, "seed": config.seed}
+    loading: dict[str, Any] = {"workers": config.trainer.workers, "seed": config.seed}
     made = acoustic_loaders(corpus, base.frontend, [voice], store, config.frames_per_batch, **loading)
     everything = Corpus(corpus.dir, corpus.utterances, val, corpus.info)
     again = acoustic_loaders(everything, base.frontend, [voice], store, config.frames_per_batch)[0]
