@@ -98,7 +98,7 @@ def test_a_training_of_a_version_without_an_option_goes_on_while_it_stands_at_it
     assert "resuming from step 8 of 9" in capfd.readouterr().err
     del without["model.width"]
     plan.write_text(json.dumps({**kept, "settings": without}))
-    with pytest.raises(NemoExtError, match="model.width=nothing there, 16 now"):
+    with pytest.raises(NemoExtError, match=r"model\.width=nothing there, 16 now"):
         toy(finished, "trainer.max_steps=10")
 
 
