@@ -30,7 +30,8 @@ def read(source: Path, config: CorpusConfig) -> Found:
     corpora = _corpora(source, Path(config.out).resolve())
     if not corpora:
         raise wanted(source, "joined", "folders that `nemo-ext corpus` has finished (with a corpus.yaml)")
-    found = Found(val=set())
+    val: set[str] = set()
+    found = Found(val=val)
     rows = {name: read_manifest(corpus.dir / "manifest.jsonl") for name, corpus in corpora.items()}
     count = Counter(row.id for those in rows.values() for row in those)
     homes: dict[str, list[str]] = defaultdict(list)  # voice -> folders
@@ -42,7 +43,7 @@ def read(source: Path, config: CorpusConfig) -> Found:
             _adopt(row, name, corpus, config, clashes=count[row.id] > 1)
             found.utterances.append(row)
             found.linked.add(row.id)
-            found.val |= {row.id} if aside else set()
+            val |= {row.id} if aside else set()
         for voice in sorted({row.speaker or "" for row in rows[name]}):
             homes[voice].append(name)
         found.notes.append(f"{name}: {corpus.info.get('provenance', 'of unknown provenance')}")
