@@ -84,7 +84,7 @@ def adapt(config: AdaptConfig) -> Voice:
     if config.reference:
         from nemo_ext.training.zero_shot import voice_from_clip
 
-        voice = voice_from_clip(base, config.reference, name, consent)
+        voice = voice_from_clip(base, Path(config.reference), name, consent)
         voices.save(voice, out)
         _say(f"{out}: voice '{name}' from {config.reference}; nothing was trained")
         return voice
