@@ -129,7 +129,7 @@ def test_a_clip_is_another_module_s_work(
     asked: list[Any] = []
 
     def voice_from_clip(model: Any, clip: str, name: str, consent: Consent) -> Any:
-        asked.append((clip, name, str(consent)))
+        asked.append((str(clip), name, str(consent)))
         return dataclasses.replace(model.base_voice("ada"), name=name)
 
     module = SimpleNamespace(voice_from_clip=voice_from_clip)
