@@ -1,4 +1,4 @@
-"""Eight utterances of eight voices in one batch are what each is alone; and the same function as a graph."""
+"""Eight utterances of eight voices and styles in one batch are what each is alone; and the same function as a graph."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from nemo_ext import _nemo
 from nemo_ext.corpus.manifest import load_corpus
+from nemo_ext.models.acoustic.fastpitch import FastPitch
 from nemo_ext.modules.alignment import gather_tokens
 from tests.models.acoustic.test_fastpitch import make
 
-PAIRS, TOGETHER = 1000, 8
+PAIRS, TOGETHER, STYLE = 1000, 8, 16
 
 
 @pytest.fixture(scope="module")
 def model(tiny_acoustic: Path) -> Any:
-    return _nemo.restore(tiny_acoustic)
+    """The trained weights, with a style's projection drawn at random: as large as what a training makes of it."""
+    trained = _nemo.restore(tiny_acoustic)
+    style = {"style": {"tokens": 5, "size": STYLE, "width": 16}, "style_names": ["lively", "neutral"]}
+    styled = FastPitch(OmegaConf.merge(OmegaConf.to_container(trained.cfg), style))
+    left_out = styled.load_state_dict(trained.state_dict(), strict=False)
+    assert all(name.startswith("style.") for name in left_out.missing_keys)
+    assert not left_out.unexpected_keys
+    return styled.eval()
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +38,13 @@ def texts(model: Any, espeak_corpus: Path) -> list[Tensor]:
     return [torch.from_numpy(model.frontend.encode(u.text).ids) for u in load_corpus(espeak_corpus).utterances]
 
 
-def pairs(model: Any, texts: list[Tensor], count: int, seed: int) -> tuple[list[Tensor], Tensor]:
-    """``count`` texts of different lengths, each with a voice that nobody else has."""
+def pairs(model: Any, texts: list[Tensor], count: int, seed: int) -> tuple[list[Tensor], Tensor, Tensor]:
+    """``count`` texts of different lengths, each with a voice and a style that nobody else has."""
     generator = torch.Generator().manual_seed(seed)
     chosen = [texts[int(i)] for i in torch.randint(len(texts), (count,), generator=generator)]
     voice = 0.2 * torch.randn(count, model.voice_layout.size, generator=generator)
     voice[:, :128] += torch.stack([model.voice_vector(("ada", "ben")[i % 2])[:128] for i in range(count)])
-    return chosen, voice
+    return chosen, voice, 0.5 * torch.randn(count, STYLE, generator=generator)
 
 
 def padded(model: Any, texts: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -46,14 +55,17 @@ def padded(model: Any, texts: list[Tensor]) -> tuple[Tensor, Tensor]:
 def test_eight_voices_in_a_batch_say_what_each_says_alone(model: Any, texts: list[Tensor]) -> None:
     worst = 0.0
     for seed in range(4):
-        chosen, voice = pairs(model, texts, TOGETHER, seed)
+        chosen, voice, style = pairs(model, texts, TOGETHER, seed)
         tokens, lens = padded(model, chosen)
         assert len(set(lens.tolist())) > 4
-        durations = model.predict_mel(tokens, lens, voice).durations
-        together = model.predict_mel(tokens, lens, voice, durations=durations)
+        durations = model.predict_mel(tokens, lens, voice, style=style).durations
+        together = model.predict_mel(tokens, lens, voice, style=style, durations=durations)
+        plain = model.predict_mel(tokens, lens, voice, durations=durations)
+        assert float((plain.mel - together.mel).abs().max()) > 0.01
         for b, text in enumerate(chosen):
             own = durations[b : b + 1, : len(text)]
-            alone = model.predict_mel(text[None], lens[b : b + 1], voice[b : b + 1], durations=own)
+            one = slice(b, b + 1)
+            alone = model.predict_mel(text[None], lens[one], voice[one], style=style[one], durations=own)
             frames = int(alone.mel_lens[0])
             assert frames == int(together.mel_lens[b])
             worst = max(worst, float((alone.mel[0] - together.mel[b, :, :frames]).abs().max()))
@@ -65,14 +77,15 @@ def test_no_duration_flips_over_a_thousand_pairs(
 ) -> None:
     # only durations are looked at, which are made before the decoder
     monkeypatch.setattr(model, "_decode", lambda expanded, mel_lens, given: expanded[:, :1, :80].transpose(1, 2))
-    chosen, voice = pairs(model, texts, PAIRS, 99)
+    chosen, voice, style = pairs(model, texts, PAIRS, 99)
     flipped, heard = 0, set()
     for first in range(0, PAIRS, TOGETHER):
-        these, vectors = chosen[first : first + TOGETHER], voice[first : first + TOGETHER]
-        tokens, lens = padded(model, these)
-        together = model.predict_mel(tokens, lens, vectors).durations
-        for b, text in enumerate(these):
-            alone = model.predict_mel(text[None], lens[b : b + 1], vectors[b : b + 1]).durations[0]
+        here = slice(first, first + TOGETHER)
+        tokens, lens = padded(model, chosen[here])
+        together = model.predict_mel(tokens, lens, voice[here], style=style[here]).durations
+        for b, text in enumerate(chosen[here]):
+            one = slice(first + b, first + b + 1)
+            alone = model.predict_mel(text[None], lens[b : b + 1], voice[one], style=style[one]).durations[0]
             flipped += int((alone != together[b, : len(text)]).sum())
             heard |= set(alone.tolist())
     assert len(heard) > 10  # they are no constant
