@@ -84,7 +84,7 @@ def adapt(config: AdaptConfig) -> Voice:
     if config.reference:
         from nemo_ext.training.zero_shot import voice_from_clip
 
-        voice = voice_from_clip(base, config.reference, name, consent)
+        voice = voice_from_clip(base, Path(config.reference), name, consent)
         voices.save(voice, out)
         _say(f"{out}: voice '{name}' from {config.reference}; nothing was trained")
         return voice
@@ -97,10 +97,9 @@ def make(config: AdaptConfig, base: Any, out: Path, name: str, consent: Consent)
     Raises:
         NemoExtError: as ``adapt``.
     """
-    with without_third_party_warnings():
-        seed_everything(config.seed, verbose=False)
-        _threads(config.trainer.threads)
-        adapted = learn(config, base, recordings := gather(config, base))
+    seed_everything(config.seed, verbose=False)
+    _threads(config.trainer.threads)
+    adapted = learn(config, base, recordings := gather(config, base))
     voice = adapted.voice
     voice.name, voice.provenance.consent = name, consent
     if config.report:
@@ -288,7 +287,7 @@ def _first(batches: Moved, seconds: float, base: Any) -> list[Batch]:
 
 def _run(module: LightningModule, config: AdaptConfig, steps: int, every: int, recordings: Recordings) -> None:
     options = config.trainer
-    with tempfile.TemporaryDirectory() as folder:
+    with without_third_party_warnings(), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             accelerator=options.accelerator,
             devices=1,

@@ -139,15 +139,16 @@ class VoiceFit(LightningModule):
             self.trainer.should_stop = True
 
     def configure_optimizers(self) -> Any:
-        """AdamW; the rates rise over 20 steps and fall to a tenth along a cosine."""
+        """AdamW; the rates rise over a tenth of the steps, 20 at most, and fall to a tenth along a cosine."""
         groups = [{"params": [self.learned[name]], "lr": rate} for name, rate in self.rates.items()]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=self.decay)
         total = max(1, int(self.trainer.max_steps))
+        rising = min(20, max(1, total // 10))
 
         def factor(step: int) -> float:
             from math import cos, pi
 
-            return min(1.0, (step + 1) / 20) * (0.1 + 0.45 * (1 + cos(pi * min(step, total) / total)))
+            return min(1.0, (step + 1) / rising) * (0.1 + 0.45 * (1 + cos(pi * min(step, total) / total)))
 
         return {
             "optimizer": optimizer,
