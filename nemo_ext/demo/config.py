@@ -18,7 +18,7 @@ class DemoConfig:
     size: str = option("tiny", "size of both models: tiny, small or full")
     newcomer_sentences: int = option(60, "sentences of a voice that the base never heard; it is adapted from them")
     adapt_steps: int = option(150, "training steps of that voice")
-    acoustic_steps: int = option(850, "training steps of the FastPitch")
+    acoustic_steps: int = option(800, "training steps of the FastPitch")
     frames_per_batch: int = option(3000, "budget of a FastPitch batch", "mel frames")
     vocoder_steps: int = option(2000, "training steps of the Vocos")
     trainer: str = option("cpu", "cpu or gpu")
