@@ -25,6 +25,23 @@ def stock_mel_spec(preprocessor: Mapping[str, Any]) -> MelSpec:
     return dataclasses.replace(MelSpec(sample_rate=rate, hop_length=hop, win_length=window), **chosen)
 
 
+def stock_preprocessor(mel: MelSpec) -> dict[str, Any]:
+    """The other way round: stock NeMo's preprocessor for ``mel``, as far as every model of ours has it alike."""
+    return {
+        "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+        "sample_rate": mel.sample_rate,
+        "features": mel.n_mels,
+        "n_fft": mel.n_fft,
+        "n_window_size": mel.win_length,
+        "n_window_stride": mel.hop_length,
+        "window_size": None,
+        "window_stride": None,
+        "lowfreq": mel.f_min,
+        "highfreq": mel.f_max,
+        "pad_to": 1,
+    }
+
+
 def stock_voices(cfg: Mapping[str, Any]) -> list[BaseVoice]:
     """The base voices of a stock checkpoint, which numbers its speakers and keeps one mean and deviation of pitch.
 

@@ -23,7 +23,8 @@ class Cast:
         self.folder = Path(folder).expanduser() if folder else None
         if self.folder is not None and not self.folder.is_dir():
             raise NemoExtError(f"voices={folder} is no folder: give one with {SUFFIX} files in it")
-        self._known: dict[str, Voice] = {}
+        self._base: dict[str, Voice] = {}
+        self._files: dict[Path, tuple[int, Voice]] = {}  # when it was written, what was read
 
     @property
     def names(self) -> list[str]:
@@ -38,11 +39,6 @@ class Cast:
         Raises:
             NemoExtError: there is none of that name, or it was made for another base model.
         """
-        if wanted not in self._known or wanted.endswith(SUFFIX):  # a file may have been made again
-            self._known[wanted] = self._find(wanted)
-        return self._known[wanted]
-
-    def _find(self, wanted: str) -> Voice:
         if self._names_one(wanted):
             return self._one(wanted)
         parts = files.parse_mix(wanted)
@@ -55,8 +51,9 @@ class Cast:
 
     def _one(self, name: str) -> Voice:
         if name in [voice.name for voice in self.acoustic.voices]:
-            voice: Voice = self.acoustic.base_voice(name)
-            return voice
+            if name not in self._base:
+                self._base[name] = self.acoustic.base_voice(name)
+            return self._base[name]
         if name.endswith(SUFFIX):
             return self._from_file(Path(name).expanduser())
         if self.folder is not None and (self.folder / f"{name}{SUFFIX}").is_file():
@@ -65,8 +62,13 @@ class Cast:
         raise NemoExtError(f"no voice '{name}' in this model{nearest(name, self.names) or '.'} It has: {some}")
 
     def _from_file(self, path: Path) -> Voice:
+        written = path.stat().st_mtime_ns if path.is_file() else -1  # it may have been made again, or taken away
+        known = self._files.get(path)
+        if known is not None and known[0] == written:
+            return known[1]
         voice = files.load(path)
         check_base(voice, self.acoustic, str(path))
+        self._files[path] = (written, voice)
         return voice
 
 

@@ -98,7 +98,7 @@ def make(config: AdaptConfig, base: Any, out: Path, name: str, consent: Consent)
         NemoExtError: as ``adapt``.
     """
     seed_everything(config.seed, verbose=False)
-    _threads(config.trainer.threads)
+    preflight.use_threads(config.trainer.threads)
     adapted = learn(config, base, recordings := gather(config, base))
     voice = adapted.voice
     voice.name, voice.provenance.consent = name, consent
@@ -116,7 +116,7 @@ def make(config: AdaptConfig, base: Any, out: Path, name: str, consent: Consent)
 
 
 def learn(config: AdaptConfig, base: Any, recordings: Recordings) -> Adapted:
-    """The voice of ``recordings`` for ``base``, still without consent.
+    """The voice of ``recordings`` for ``base``, still without name and consent.
 
     Raises:
         NemoExtError: the texts do not belong to the recordings, a loss is no number, or the base was changed.
@@ -143,7 +143,7 @@ def learn(config: AdaptConfig, base: Any, recordings: Recordings) -> Adapted:
         raise NemoExtError("the base model changed while the voice was learned, which is a defect: report it")
     after = dict(next(losses for step, losses in fit.history if step == fit.best[1]))
     return Adapted(
-        voice=_voice(config, base, recordings, start, fit),
+        voice=_voice(base, recordings, start, fit),
         start=start,
         recipe=recipe,
         aligned=aligned,
@@ -182,8 +182,7 @@ def _checked(config: AdaptConfig) -> tuple[Path, Consent]:
         raise NemoExtError(f"out={config.out} cannot be written: choose a file in a folder of your own")
     if config.trainer.devices != 1:
         raise NemoExtError(f"trainer.devices={config.trainer.devices}: a voice is learned on one device")
-    if config.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise NemoExtError("trainer=gpu, but torch sees no GPU here: use trainer=cpu, or look at `nemo-ext doctor`")
+    preflight.check_accelerator(config.trainer.accelerator)
     return out, _consent(config.consent)
 
 
@@ -208,11 +207,6 @@ def _base(config: AdaptConfig) -> Any:
             f"base={config.base} is a {type(base).__name__}, which has no voices: give an acoustic model"
         )
     return base.requires_grad_(False)
-
-
-def _threads(wanted: int) -> None:
-    if wanted or "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(wanted or preflight.cores())
 
 
 # --------------------------------------------------------------------- alignment
@@ -314,11 +308,10 @@ def _run(module: LightningModule, config: AdaptConfig, steps: int, every: int, r
         _say(f"stopped at step {trainer.global_step}: the held-out loss was best at step {module.best[1]}")
 
 
-def _voice(config: AdaptConfig, base: Any, recordings: Recordings, start: Voice, fit: VoiceFit) -> Voice:
+def _voice(base: Any, recordings: Recordings, start: Voice, fit: VoiceFit) -> Voice:
     told = recordings.voice
     voice = dataclasses.replace(
         start,
-        name=config.name or Path(config.out).stem,
         vector=fit.best[2].float().cpu().numpy(),
         language=told.language,
         pitch_mean=told.pitch_mean,

@@ -92,13 +92,8 @@ class AlignerCopy(LightningModule):
         return base.align(batch, valid, condition, self.copied)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        found = self.align(batch)
-        frames = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
-        on_path = found.attention.gather(2, found.path[..., None]).squeeze(2)
-        return {
-            "align": _forward_sum(self._base[0], batch, found),
-            "bin": -(torch.log(on_path.clamp(min=1e-12)) * frames).sum() / frames.sum(),
-        }
+        losses: dict[str, Tensor] = self._base[0].alignment_losses(batch, self.align(batch))
+        return losses
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step; logs ``train/align`` and ``train/bin``."""
@@ -144,7 +139,7 @@ def measure(base: Any, aligner: FrozenAligner | AlignerCopy, batches: Iterable[B
     losses, focuses, margins = [], [], []
     for batch in batches:
         found = aligner.align(batch)
-        losses += [float(_forward_sum(base, batch, found))] * len(batch.ids)
+        losses += [float(base.alignment_losses(batch, found)["align"])] * len(batch.ids)
         for b, (t, n) in enumerate(zip(batch.token_lens.tolist(), batch.mel_lens.tolist(), strict=True)):
             focuses.append(focus(found.attention[b, :n, :t].cpu().numpy(), found.path[b, :n].cpu().numpy()))
         if compare and len(batch.ids) > 1:
@@ -184,12 +179,6 @@ def refuse_hopeless(health: Health, corpus: str) -> None:
             f"{health.pairs} recordings fit their own text better than another's (focus {100 * health.focus:.0f} %); "
             "look at its report.html, or adapt a base that has learned to align (val/align in its metrics.jsonl)"
         )
-
-
-def _forward_sum(base: Any, batch: Batch, found: Alignment) -> Tensor:
-    return base.forward_sum_loss_fn(
-        attn_logprob=found.log_probability[:, None], in_lens=batch.token_lens, out_lens=batch.mel_lens
-    )
 
 
 def _fit(batch: Batch, found: Alignment) -> np.ndarray:

@@ -247,6 +247,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def use_threads(wanted: int) -> None:
+    """CPU threads of torch: ``wanted``, or for 0 one a core, unless OMP_NUM_THREADS says otherwise."""
+    if wanted or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(wanted or cores())
+
+
+def check_accelerator(name: str) -> None:
+    """Refuse a GPU that is not there.
+
+    Raises:
+        NemoExtError: ``name`` is ``gpu`` or ``cuda``, and torch sees none.
+    """
+    if name in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise NemoExtError("trainer=gpu, but torch sees no GPU here: use trainer=cpu, or look at `nemo-ext doctor`")
+
+
 def _forget_peak() -> None:
     """Let the highest memory use count from now, where the system can."""
     if torch.cuda.is_available():

@@ -43,7 +43,7 @@ def train(config: TrainConfig) -> Path:
     out = _folder(config)
     _check_options(config)
     _nemo.quiet()
-    _threads(config.trainer.threads)
+    preflight.use_threads(config.trainer.threads)
     with _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
         return _train(config, out, build(config))
@@ -93,8 +93,7 @@ def _folder(config: TrainConfig) -> Path:
 
 def _check_options(config: TrainConfig) -> None:
     options = config.trainer
-    if options.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise NemoExtError("trainer=gpu, but torch sees no GPU here: use trainer=cpu, or look at `nemo-ext doctor`")
+    preflight.check_accelerator(options.accelerator)
     for name in ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "devices"):
         if getattr(options, name) < 1:
             raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
@@ -105,11 +104,6 @@ def _check_options(config: TrainConfig) -> None:
             import wandb  # noqa: F401
         except ImportError as error:
             raise NemoExtError("logger=wandb needs Weights & Biases: pip install wandb") from error
-
-
-def _threads(wanted: int) -> None:
-    if wanted or "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(wanted or preflight.cores())
 
 
 @contextmanager

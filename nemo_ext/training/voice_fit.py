@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from nemo_ext.modules.alignment import mask_from_lens
+from nemo_ext.models.acoustic.fastpitch import mel_l1
 from nemo_ext.training.alignments import Durations
 from nemo_ext.types import Batch
 from nemo_ext.voices import VoiceLayout
@@ -61,12 +61,6 @@ def _measured(losses: dict[str, Tensor], mel: Tensor, batch: Batch) -> dict[str,
     l1 = mel_l1(mel, batch)
     rest = [v for k, v in losses.items() if k != "mel"]
     return {**losses, "mel_l1": l1, "loss": torch.stack([l1, *rest]).sum()}
-
-
-def mel_l1(mel: Tensor, batch: Batch) -> Tensor:
-    """Mean absolute error of ``mel (B, n_mels, T_mel)`` over the batch's valid frames."""
-    valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
-    return ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
 
 
 class VoiceFit(LightningModule):

@@ -396,12 +396,19 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         losses["mel"] = weigh.mel * _mean_square(mel, batch.mel, frames_valid[:, None, :])
         if not found:
             return losses, mel, alignment
-        losses["align"] = weigh.align * self.forward_sum_loss_fn(
-            attn_logprob=alignment.log_probability[:, None], in_lens=batch.token_lens, out_lens=batch.mel_lens
-        )
+        aligned = self.alignment_losses(batch, alignment)
+        return {**losses, "align": weigh.align * aligned["align"], "bin": aligned["bin"]}, mel, alignment
+
+    def alignment_losses(self, batch: Batch, alignment: Alignment) -> dict[str, Tensor]:
+        """``align``, the forward sum over all monotonic paths, and ``bin``, -log of the attention along the path."""
+        frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         on_path = alignment.attention.gather(2, alignment.path[..., None]).squeeze(2)
-        losses["bin"] = -(torch.log(on_path.clamp(min=1e-12)) * frames_valid).sum() / frames_valid.sum()
-        return losses, mel, alignment
+        return {
+            "align": self.forward_sum_loss_fn(
+                attn_logprob=alignment.log_probability[:, None], in_lens=batch.token_lens, out_lens=batch.mel_lens
+            ),
+            "bin": -(torch.log(on_path.clamp(min=1e-12)) * frames_valid).sum() / frames_valid.sum(),
+        }
 
     def _bin_weight(self) -> float:
         steps = self.global_step - self.losses.bin_from_step
@@ -420,8 +427,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Logs the losses under ``val/``; ``val/mel`` is the mean absolute error of the log-mel."""
         losses, mel, _ = self.learn(batch)
-        valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
-        losses["mel_l1"] = ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
+        losses["mel_l1"] = mel_l1(mel, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
         logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
         logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
@@ -458,6 +464,12 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 def _asks_for(value: float | Tensor, neutral: float) -> bool:
     """Whether ``value`` changes anything. A tensor always does: looking into it would tie an exported graph to it."""
     return isinstance(value, Tensor) or value != neutral
+
+
+def mel_l1(mel: Tensor, batch: Batch) -> Tensor:
+    """Mean absolute error of ``mel (B, n_mels, T_mel)`` over the batch's valid frames."""
+    valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
+    return ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
 
 
 def _mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nemo_ext.models.stock import stock_preprocessor
 from nemo_ext.modules.adapters import AdapterConfig
 from nemo_ext.modules.style import StyleConfig
 from nemo_ext.types import MelSpec
@@ -66,6 +68,8 @@ class FastPitchConfig:
 
 def nemo_config(cfg: DictConfig) -> DictConfig:
     """NeMo's FastPitch configuration for ours: ``cfg`` is a FastPitchConfig with ``mel``, ``text`` and ``voices``."""
+    left_open = {**dataclasses.asdict(FastPitchConfig()), "encoder": None, "style_names": []}
+    cfg = OmegaConf.merge(left_open, cfg)  # type: ignore[assignment]  # of two mappings it is one
     mel, width = MelSpec(**cfg.mel), cfg.width
 
     def condition(part: str) -> list[str]:
@@ -93,13 +97,10 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
             "condition_types": condition("predictors"),
         }
 
-    kept = {k: cfg[k] for k in ("name", "mel", "text", "voices", "losses", "optim")}
-    if cfg.get("encoder"):
-        kept["encoder"] = cfg.encoder
-    kept["voice_adapters"] = OmegaConf.merge(OmegaConf.structured(AdapterConfig), cfg.get("voice_adapters") or {})
-    if (cfg.get("style") or {}).get("tokens", 0):  # else their files are as ever
-        kept["style"] = OmegaConf.merge(OmegaConf.structured(StyleConfig), cfg.style)
-        kept["style_names"] = list(cfg.get("style_names") or [])
+    # what a model has not does not stand in its file either
+    has = {"encoder": cfg.encoder, "style": cfg.style.tokens, "style_names": cfg.style.tokens}
+    names = ("name", "mel", "text", "voices", "voice_adapters", "losses", "optim", *(k for k, v in has.items() if v))
+    kept = {k: cfg[k] for k in names}
     return OmegaConf.create(
         {
             **{k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in kept.items()},
@@ -114,16 +115,7 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
             "min_token_duration": 1,
             "max_token_duration": cfg.max_token_duration,
             "preprocessor": {
-                "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
-                "sample_rate": mel.sample_rate,
-                "features": mel.n_mels,
-                "n_fft": mel.n_fft,
-                "n_window_size": mel.win_length,
-                "n_window_stride": mel.hop_length,
-                "window_size": None,
-                "window_stride": None,
-                "lowfreq": mel.f_min,
-                "highfreq": mel.f_max,
+                **stock_preprocessor(mel),
                 "mag_power": mel.mag_power,
                 "log": True,
                 "log_zero_guard_type": "add",
@@ -131,7 +123,6 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
                 "normalize": None,
                 "preemph": None,
                 "dither": 0.0,
-                "pad_to": 1,
             },
             "input_fft": {
                 "_target_": "nemo.collections.tts.modules.transformer.FFTransformerEncoder",

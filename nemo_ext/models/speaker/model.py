@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.audio.mel import log_mel
 from nemo_ext.losses.speaker import additive_angular_margin
-from nemo_ext.models.stock import stock_mel_spec
+from nemo_ext.models.stock import stock_mel_spec, stock_preprocessor
 from nemo_ext.types import CropBatch, MelSpec, Preview
 
 
@@ -55,19 +55,9 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
             **{k: OmegaConf.to_container(cfg[k]) if OmegaConf.is_config(cfg[k]) else cfg[k] for k in kept},
             "sample_rate": mel.sample_rate,
             "preprocessor": {
-                "_target_": f"{modules}.AudioToMelSpectrogramPreprocessor",
-                "sample_rate": mel.sample_rate,
-                "features": mel.n_mels,
-                "n_fft": mel.n_fft,
-                "n_window_size": mel.win_length,
-                "n_window_stride": mel.hop_length,
-                "window_size": None,
-                "window_stride": None,
-                "lowfreq": mel.f_min,
-                "highfreq": mel.f_max,
+                **stock_preprocessor(mel),
                 "normalize": "per_feature",  # what a microphone and a room do to every frame alike is no speaker
                 "dither": 1e-5,
-                "pad_to": 1,
             },
             "encoder": {
                 "_target_": f"{modules}.ECAPAEncoder",
