@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nemo_ext.audio import io
-from nemo_ext.corpus.progress import Progress
-from nemo_ext.data.features import FeatureStore, checksum, write_bytes
+from nemo_ext.data import cache
+from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import voice_name
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import BaseVoice, SpeakerEncoder, Utterance
-
-_SAVE_EVERY = 60.0  # s; what is done survives a kill
-_log = logging.getLogger(__name__)
 
 
 def embed_corpus(utterances: Sequence[Utterance], store: FeatureStore, encoder: SpeakerEncoder) -> np.ndarray:
@@ -53,46 +48,26 @@ def _embed(
     encoder: SpeakerEncoder,
     path: Path,
 ) -> None:
-    saved = time.monotonic()
-    try:
-        with Progress(len(new), f"embedding voices with {encoder.name}") as progress:
-            for key, utterance in new.items():
-                audio, rate = io.read_mono(store.audio_path(utterance))
-                try:
-                    known[key] = encoder.embed(audio, rate)
-                except NemoExtError as error:
-                    raise NemoExtError(f"utterance '{utterance.id}': {error}; take it out of the corpus") from error
-                if time.monotonic() - saved > _SAVE_EVERY:
-                    _write(path, known)
-                    saved = time.monotonic()
-                progress.step()
-    finally:
-        if known:
-            _write(path, known)
+    def embed(utterance: Utterance) -> np.ndarray:
+        audio, rate = io.read_mono(store.audio_path(utterance))
+        try:
+            return encoder.embed(audio, rate)
+        except NemoExtError as error:
+            raise NemoExtError(f"utterance '{utterance.id}': {error}; take it out of the corpus") from error
+
+    cache.fill(new, known, embed, lambda: _write(path, known), f"embedding voices with {encoder.name}")
 
 
 def _write(path: Path, known: dict[bytes, np.ndarray]) -> None:
-    import safetensors.numpy
-
+    if not known:
+        return
     keys: np.ndarray = np.frombuffer(b"".join(known), dtype=np.uint8)
-    values = np.stack(list(known.values())).astype(np.float32)
-    tensors = {"keys": keys, "values": values, "checksum": np.array([checksum([keys, values])], dtype=np.uint32)}
-    write_bytes(path, safetensors.numpy.save(tensors))
+    cache.write(path, {"keys": keys, "values": np.stack(list(known.values())).astype(np.float32)})
 
 
 def _read(path: Path, size: int) -> dict[bytes, np.ndarray]:
-    """What is cached; a missing or damaged file is an empty cache."""
-    import safetensors
-    import safetensors.numpy
-
-    try:
-        held = safetensors.numpy.load(path.read_bytes())
-        keys, values = held["keys"], held["values"]
-        if int(held["checksum"][0]) != checksum([keys, values]) or values.shape[1:] != (size,):
-            raise ValueError("its checksum does not fit")
-    except FileNotFoundError:
+    """What is cached; a missing or damaged file is an empty cache, and so is one of vectors of another size."""
+    held = cache.read(path, ("keys", "values"), "embeddings")
+    if held is None or held["values"].shape[1:] != (size,):
         return {}
-    except (safetensors.SafetensorError, KeyError, IndexError, ValueError) as error:
-        _log.warning("damaged cache of embeddings %s is made again: %s", path, error)
-        return {}
-    return {keys[16 * i : 16 * i + 16].tobytes(): value for i, value in enumerate(values)}
+    return {held["keys"][16 * i : 16 * i + 16].tobytes(): value for i, value in enumerate(held["values"])}

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nemo_ext.corpus.progress import Progress
-from nemo_ext.data.features import checksum, write_bytes
+from nemo_ext.data import cache
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
 
 if TYPE_CHECKING:
     from nemo_ext.text.frontend import TextFrontend
 
-_SAVE_EVERY = 60.0  # s; what is done survives a kill
 _log = logging.getLogger(__name__)
 
 
@@ -43,23 +40,17 @@ def encode_corpus(utterances: Sequence[Utterance], frontend: TextFrontend, cache
 
 def _encode(new: dict[bytes, Utterance], known: dict[bytes, np.ndarray], frontend: TextFrontend, path: Path) -> None:
     unknown: dict[str, str] = {}  # character -> the first utterance that has it
-    saved = time.monotonic()
-    try:
-        with Progress(len(new), "turning text into tokens") as progress:
-            for key, utterance in new.items():
-                try:
-                    spoken = frontend.encode(utterance.text, _language(utterance, frontend), utterance.normalized_text)
-                except NemoExtError as error:
-                    raise NemoExtError(f"utterance '{utterance.id}': {error}") from error
-                known[key] = np.asarray(spoken.ids, dtype=np.int32)
-                for character, position in spoken.unknown:
-                    unknown.setdefault(character, f"'{utterance.id}' at position {position}")
-                if time.monotonic() - saved > _SAVE_EVERY:
-                    _write(path, known)
-                    saved = time.monotonic()
-                progress.step()
-    finally:
-        _write(path, known)
+
+    def encode(utterance: Utterance) -> np.ndarray:
+        try:
+            spoken = frontend.encode(utterance.text, _language(utterance, frontend), utterance.normalized_text)
+        except NemoExtError as error:
+            raise NemoExtError(f"utterance '{utterance.id}': {error}") from error
+        for character, position in spoken.unknown:
+            unknown.setdefault(character, f"'{utterance.id}' at position {position}")
+        return np.asarray(spoken.ids, dtype=np.int32)
+
+    cache.fill(new, known, encode, lambda: _write(path, known), "turning text into tokens")
     for character, where in unknown.items():
         _log.warning("the token table does not know %r (first in %s); it is left out", character, where)
 
@@ -74,30 +65,16 @@ def _key(utterance: Utterance, frontend: TextFrontend) -> bytes:
 
 
 def _write(path: Path, known: dict[bytes, np.ndarray]) -> None:
-    import safetensors.numpy
-
     ids = np.concatenate([*known.values(), np.zeros(0, np.int32)])
     lens = np.array([len(tokens) for tokens in known.values()], dtype=np.int64)
-    keys: np.ndarray = np.frombuffer(b"".join(known), dtype=np.uint8)
-    tensors = {"keys": keys, "lens": lens, "ids": ids}
-    tensors["checksum"] = np.array([checksum([keys, lens, ids])], dtype=np.uint32)
-    write_bytes(path, safetensors.numpy.save(tensors))
+    cache.write(path, {"keys": np.frombuffer(b"".join(known), dtype=np.uint8), "lens": lens, "ids": ids})
 
 
 def _read(path: Path) -> dict[bytes, np.ndarray]:
     """What is cached; a missing or damaged file is an empty cache."""
-    import safetensors
-    import safetensors.numpy
-
-    try:
-        held = safetensors.numpy.load(path.read_bytes())
-        keys, lens, ids = held["keys"], held["lens"], held["ids"]
-        if int(held["checksum"][0]) != checksum([keys, lens, ids]):
-            raise ValueError("its checksum does not fit")
-    except FileNotFoundError:
+    held = cache.read(path, ("keys", "lens", "ids"), "tokens")
+    if held is None:
         return {}
-    except (safetensors.SafetensorError, KeyError, IndexError, ValueError) as error:
-        _log.warning("damaged cache of tokens %s is made again: %s", path, error)
-        return {}
-    each = np.split(ids, np.cumsum(lens)[:-1]) if len(lens) else []
+    keys, lens = held["keys"], held["lens"]
+    each = np.split(held["ids"], np.cumsum(lens)[:-1]) if len(lens) else []
     return {keys[16 * i : 16 * i + 16].tobytes(): tokens for i, tokens in enumerate(each)}
