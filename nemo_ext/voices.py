@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import json
 import math
@@ -309,6 +310,11 @@ def parse_mix(text: str) -> list[tuple[str, float]]:
     if not all(name for name, _ in parts):
         raise NemoExtError(f"'{text}' is no mix: write 'anna:0.7+bob:0.3'")
     return parts
+
+
+def now() -> str:
+    """The time, as a provenance tells it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _mixed_provenance(voices: Sequence[Voice], shares: Sequence[float]) -> Provenance:

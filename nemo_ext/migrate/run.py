@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from nemo_ext import voices as voice_files
 from nemo_ext.errors import NemoExtError
 from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.types import BaseVoice
-from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice
+from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice, now
 
 
 @dataclass
@@ -136,24 +135,20 @@ def _from_file(checkpoint: Any, cfg: MigrateConfig, weights: Any, known: set[str
 def _voice(adapter: Any, model: Any, base: BaseVoice, embedding: Any, cfg: MigrateConfig, consent: Consent) -> Voice:
     from nemo_ext.migrate import adapters
 
-    layout = model.voice_layout
-    return Voice(
-        name=adapter.name,
-        vector=adapters.vector(adapter, layout, embedding).numpy(),
-        layout=layout,
+    voice: Voice = model.voice_of(
+        adapter.name,
+        adapters.vector(adapter, model.voice_layout, embedding).numpy(),
         language=base.language,
         pitch_mean=base.pitch_mean,
         pitch_std=base.pitch_std,
-        base=model.origin,
-        base_hash=model.weights_hash(),
-        base_parameters=model.parameters_spoken_with(),
         provenance=Provenance(
             made_by="migrated",
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=now(),
             source=f"adapter '{adapter.name}' of {Path(cfg.adapters or cfg.source).name}, embedding of '{base.name}'",
             consent=consent,
         ),
     )
+    return voice
 
 
 def _write_voices(spoken: list[Voice], beside: Path, folder: Path, cfg: MigrateConfig, made: Migrated) -> list[Path]:

@@ -7,7 +7,6 @@ did best on utterances it did not learn from.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import os
 import sys
 import tempfile
@@ -36,7 +35,7 @@ from nemo_ext.training.run import without_third_party_warnings
 from nemo_ext.training.voice_fit import VoiceFit, evaluate, group_indices
 from nemo_ext.training.watch import NanGuard, Watch
 from nemo_ext.types import Batch
-from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice
+from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice, now
 
 _SHORT = 30.0  # seconds of speech that many base voices are first compared on
 _FINALISTS = 4  # of them
@@ -320,7 +319,7 @@ def _voice(base: Any, recordings: Recordings, start: Voice, fit: VoiceFit) -> Vo
         mel_stats=mel_statistics(recordings.corpus.utterances, recordings.store, [told])[0],
         provenance=Provenance(
             made_by="adapted",
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=now(),
             source=recordings.corpus.dir.name,
             recordings=len(recordings.corpus.utterances),
             seconds=round(sum(u.duration for u in recordings.corpus.utterances), 2),

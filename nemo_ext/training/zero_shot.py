@@ -7,7 +7,6 @@ to Multispeaker Text-To-Speech Synthesis" (arXiv 1806.04558).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from nemo_ext.data.features import hash_of_file
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.types import SpeakerEncoder
-from nemo_ext.voices import Consent, Provenance, Voice
+from nemo_ext.voices import Consent, Provenance, Voice, now
 
 _LEAST = 1.0  # s of recording
 _LEAST_SPEECH = 0.5  # s in it
@@ -61,20 +60,16 @@ def voice_from_clip(
     audio = resample(audio, rate, model.mel_spec.sample_rate)
     pitch_mean, pitch_std = _pitch(audio, model, clip)
     mel = log_mel(audio, model.mel_spec)
-    return Voice(
-        name=name,
-        vector=np.pad(embedding, (0, model.voice_layout.size - len(embedding))),
-        layout=model.voice_layout,
+    voice: Voice = model.voice_of(
+        name,
+        embedding,
         language=_language(model),
         pitch_mean=pitch_mean,
         pitch_std=pitch_std,
         mel_stats=np.stack([mel.mean(axis=1), mel.std(axis=1)]).astype(np.float32),
-        base=model.origin,
-        base_hash=model.weights_hash(),
-        base_parameters=model.parameters_spoken_with(),
         provenance=Provenance(
             made_by="zero-shot",
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=now(),
             source=clip.name,
             recordings=1,
             seconds=round(seconds, 3),
@@ -82,6 +77,7 @@ def voice_from_clip(
             consent=consent,
         ),
     )
+    return voice
 
 
 def _encoder(wanted: Any, given: SpeakerEncoder | str | None) -> SpeakerEncoder:

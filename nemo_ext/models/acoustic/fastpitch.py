@@ -52,7 +52,7 @@ from nemo_ext.modules.style_bank import GlobalStyle
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
-from nemo_ext.voices import WITH_THE_BASE, Provenance, Voice, VoiceLayout
+from nemo_ext.voices import WITH_THE_BASE, Provenance, Vector, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
 _NOT_SPOKEN_WITH = (
@@ -175,18 +175,26 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             raise NemoExtError(f"unknown voice '{name}'{nearest(name, names)}; this model speaks as: {listed}")
         told = self.voices[names.index(name)]
         embedding = self._voice_table()[names.index(name)].detach().float().cpu().numpy()
-        return Voice(
-            name=name,
-            vector=np.pad(embedding, (0, self.voice_layout.size - len(embedding))),
-            layout=self.voice_layout,
+        return self.voice_of(
+            name,
+            embedding,
             language=told.language,
             pitch_mean=told.pitch_mean,
             pitch_std=told.pitch_std,
             **(self.style.of_voice(names.index(name)) if self.style is not None else {}),
+            provenance=Provenance(WITH_THE_BASE, recordings=told.utterances, seconds=told.seconds),
+        )
+
+    def voice_of(self, name: str, vector: Vector, **about: Any) -> Voice:
+        """A voice of this model: ``vector (P,)``, or ``(E,)`` for one without adapters; ``about``: fields of Voice."""
+        return Voice(
+            name=name,
+            vector=np.pad(vector, (0, self.voice_layout.size - len(vector))),
+            layout=self.voice_layout,
             base=self.origin,
             base_hash=self.weights_hash(),
             base_parameters=self.parameters_spoken_with(),
-            provenance=Provenance(WITH_THE_BASE, recordings=told.utterances, seconds=told.seconds),
+            **about,
         )
 
     def voice_vector(self, name: str) -> Tensor:
