@@ -134,7 +134,7 @@ def to_engine(path: Path, size: int) -> tuple[float, int]:
 def main() -> None:
     """Measure, and write the page beside this script."""
     size = sys.argv[1] if len(sys.argv) > 1 else "full"
-    graph = Graph(build(size))
+    graph = Graph(build(size)).eval()  # the exporter puts a module back into the mode it found it in
     values = graph.model.voice_layout.size
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"

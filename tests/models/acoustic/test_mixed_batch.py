@@ -115,7 +115,7 @@ def test_the_voice_is_an_input_of_an_onnx_graph(tmp_path: Path) -> None:
     """Two layers; exported with a batch of two, run with one and with eight voices."""
     import onnxruntime
 
-    graph = Graph(make(encoder_layers=2, decoder_layers=2).eval())
+    graph = Graph(make(encoder_layers=2, decoder_layers=2)).eval()
     generator = torch.Generator().manual_seed(4)
 
     def inputs(batch: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
