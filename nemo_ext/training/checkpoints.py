@@ -137,7 +137,10 @@ class Checkpoints(Callback):
     def listen(self) -> None:
         """Turn Ctrl-C and SIGTERM into a stop after the step in hand; a second one ends at once."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
+            self._before = self._take()
+
+    def _take(self) -> dict[int, Any]:
+        return {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
 
     def unlisten(self) -> None:
         """Give the signals back."""
@@ -212,7 +215,13 @@ class Checkpoints(Callback):
         ]
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Random numbers go on where they stood; setting up has drawn some."""
+        """Random numbers go on where they stood (setting up has drawn some), and the signals come to us again.
+
+        Lightning has put a handler of its own before ours. It ends training after the batch's last hook, so that a
+        SIGTERM between our hook and its check would end the run without a checkpoint.
+        """
+        if self._before:
+            self._take()
         if self._random:
             if not trainer.lr_scheduler_configs:  # a schedule sets the rate by itself
                 for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups):

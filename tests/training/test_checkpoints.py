@@ -28,9 +28,9 @@ def names(out: Path) -> list[str]:
 
 
 @contextmanager
-def stopped_at(step: int, number: int):
-    """The process gets that signal while the training inside is in that step."""
-    before = Watch.on_train_batch_end
+def stopped_at(step: int, number: int, callback: type = Watch):
+    """The process gets that signal while the training inside is in that step, right after the hook of ``callback``."""
+    before = callback.on_train_batch_end
 
     def interrupted(self, trainer, *others):
         before(self, trainer, *others)
@@ -38,7 +38,7 @@ def stopped_at(step: int, number: int):
             os.kill(os.getpid(), number)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Watch, "on_train_batch_end", interrupted)
+        patch.setattr(callback, "on_train_batch_end", interrupted)
         yield
 
 
@@ -66,6 +66,13 @@ def test_the_epochs_above_end_where_they_are_stopped(toy, tmp_path):
     held = checkpoints.read(tmp_path / "run" / "checkpoints" / "step=6.ckpt")
     assert held["epoch"] >= 1
     assert 6 - held["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] in (4, 5)
+
+
+def test_a_stop_that_comes_after_the_saver_had_its_turn_is_saved_with_the_next_step(toy, tmp_path):
+    """Where Lightning's own handler would end the run with nothing saved."""
+    with pytest.raises(SystemExit), stopped_at(3, signal.SIGTERM, checkpoints.Checkpoints):
+        toy(tmp_path / "run", "trainer.max_steps=9")
+    assert names(tmp_path / "run") == ["step=4.ckpt"]
 
 
 def test_ctrl_c_saves_first(toy, tmp_path):
