@@ -31,8 +31,10 @@ def run_stack(stack: Any, part: str, x: Tensor, mask: Tensor, condition: Tensor 
         ``(B, T, D)``, zero where ``mask`` is False.
     """
     keep = mask[..., None].to(x.dtype)
-    positions = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
-    x = stack.drop(stack.cond_input(x + stack.pos_emb(positions) * keep, condition))
+    # in float32 whatever the stack is in: float16 counts to 2,048, bfloat16 to 256
+    with torch.autocast(x.device.type, enabled=False):
+        places = stack.pos_emb(torch.arange(x.shape[1], device=x.device, dtype=torch.float32)).to(x.dtype)
+    x = stack.drop(stack.cond_input(x + places * keep, condition))
     for i, layer in enumerate(stack.layers):
         x = layer.dec_attn(x, attn_mask=~mask, conditioning=condition)
         x = voice(f"{part}.{i}.attention", x) * keep

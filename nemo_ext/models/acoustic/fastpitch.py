@@ -73,12 +73,23 @@ class Alignment:
 
 
 @dataclass
-class _Conditions:
+class Conditions:
     """What a batch is spoken with: the adapters' weights, and what is added to the inputs of the parts."""
 
     voice: VoiceWeights
     added: Tensor | None  # (B, 1, D): speaker and style
     speaker: Tensor | None  # (B, 1, D): without the style, which the aligner does not need
+
+
+@dataclass
+class Reading:
+    """What the text side makes of a text; the decoder makes the mel of it."""
+
+    encoded: Tensor  # (B, T_text, D), pitch and energy added
+    log_durations: Tensor  # (B, T_text)
+    frames: Tensor  # (B, T_text), predicted frames of each token before pace, no whole numbers
+    durations: Tensor  # (B, T_text) int64, after pace
+    pitch_normalized: Tensor  # (B, T_text)
 
 
 class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
@@ -239,27 +250,27 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             embedding = self.voice_projection(embedding)
         return embedding[:, None] if embedding.shape[1] else None
 
-    def _conditions(self, voice: Tensor, style: Tensor | None = None) -> _Conditions:
+    def _conditions(self, voice: Tensor, style: Tensor | None = None) -> Conditions:
         """``voice (B, P)``, or ``(B, E)`` for voices without adapters; ``style (B, S)``, None: no style."""
         weights = self.voice_adapters.weights(voice)
         speaker = self.read_embedding(weights.embedding)
         if style is None:
-            return _Conditions(weights, speaker, speaker)
+            return Conditions(weights, speaker, speaker)
         projected = self._style().conditions(style)
-        return _Conditions(weights, projected if speaker is None else speaker + projected, speaker)
+        return Conditions(weights, projected if speaker is None else speaker + projected, speaker)
 
     # ------------------------------------------------------------------- parts
 
-    def _encode(self, tokens: Tensor, given: _Conditions) -> tuple[Tensor, Tensor]:
+    def _encode(self, tokens: Tensor, given: Conditions) -> tuple[Tensor, Tensor]:
         """``tokens (B, T_text)`` -> ``(B, T_text, D)`` and the mask ``(B, T_text)`` of those that are no padding."""
         encoder = self.fastpitch.encoder
         mask = tokens != encoder.padding_idx
         return run_stack(encoder, "encoder", encoder.word_emb(tokens), mask, given.added, given.voice), mask
 
-    def _predict(self, part: str, encoded: Tensor, mask: Tensor, given: _Conditions) -> Tensor:
+    def _predict(self, part: str, encoded: Tensor, mask: Tensor, given: Conditions) -> Tensor:
         return run_predictor(getattr(self.fastpitch, part), part, encoded, mask, given.added, given.voice)
 
-    def _decode(self, expanded: Tensor, mel_lens: Tensor, given: _Conditions) -> Tensor:
+    def _decode(self, expanded: Tensor, mel_lens: Tensor, given: Conditions) -> Tensor:
         """``expanded (B, T_mel, D)`` -> log-mel ``(B, n_mels, T_mel)``."""
         mask = mask_from_lens(mel_lens, expanded.shape[1])
         decoded = run_stack(self.fastpitch.decoder, "decoder", expanded, mask, given.added, given.voice)
@@ -303,41 +314,77 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; energy, and the model knows none; a
                 style, and the model has none.
         """
-        module, given = self.fastpitch, self._conditions(voice, style)
+        given = self._conditions(voice, style)
         encoded, mask = self._encode(tokens, given)
-        if durations is None:
-            log_durations = self._predict("duration_predictor", encoded, mask, given)
-            frames = torch.clamp(torch.exp(log_durations) - 1.0, module.min_token_duration, module.max_token_duration)
-            durations = torch.floor(frames * mask / pace + 0.5).long()
-        pitch = self._predict("pitch_predictor", encoded, mask, given)
         if pitch_stats is None:
-            pitch_stats = pitch.new_tensor([0.0, 1.0]).expand(len(pitch), 2)
+            pitch_stats = encoded.new_tensor([0.0, 1.0]).expand(len(tokens), 2)
         mean, std = pitch_stats[:, :1], pitch_stats[:, 1:]
-        if _asks_for(pitch_range, 1.0):
-            pitch = pitch * pitch_range
+        pitch_scale, pitch_added = pitch_range, 0.0
         if _asks_for(pitch_shift, 0.0):
             if not bool((mean > 0).all()):
                 raise NemoExtError("this model does not know its voice's pitch in Hz, so pitch= cannot be shifted")
             # a shift in semitones is a factor in Hz: (f * r - mean) / std, with f = p * std + mean
-            ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=pitch.device) / 12.0)
-            pitch = (pitch * ratio + mean * (ratio - 1.0) / std) * mask
-        encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
-        if module.energy_predictor is None and _asks_for(energy, 0.0):
+            ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=mean.device) / 12.0)
+            pitch_scale, pitch_added = ratio * pitch_range, mean * (ratio - 1.0) / std
+        if self.fastpitch.energy_predictor is None and _asks_for(energy, 0.0):
             raise NemoExtError("this model was trained without energy, so energy= changes nothing in it: leave it out")
-        if module.energy_predictor is not None:
-            log_energy = self._predict("energy_predictor", encoded, mask, given)
-            if _asks_for(energy, 0.0):  # predicted is log(energy + 1)
-                factor = 10.0 ** (torch.as_tensor(energy, device=pitch.device) / 20.0)
-                changed = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
-                log_energy = torch.where(factor == 1.0, log_energy, changed)  # exactly as it is where nothing is asked
-            encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
-        expanded, mel_lens = expand(encoded, durations)
+        energy_scale = 1.0
+        if _asks_for(energy, 0.0):
+            energy_scale = 10.0 ** (torch.as_tensor(energy, device=mean.device) / 20.0)
+        said = self.read(
+            encoded, mask, given, pace=pace, pitch_scale=pitch_scale, pitch_added=pitch_added, energy_scale=energy_scale
+        )
+        durations = said.durations if durations is None else durations
+        expanded, mel_lens = expand(said.encoded, durations)
         return AcousticOutput(
             mel=self._decode(expanded, mel_lens, given),
             mel_lens=mel_lens,
             durations=durations,
-            pitch=(pitch * std + mean) * mask,
+            pitch=(said.pitch_normalized * std + mean) * mask,
         )
+
+    def read(
+        self,
+        encoded: Tensor,
+        mask: Tensor,
+        given: Conditions,
+        *,
+        pace: float | Tensor = 1.0,
+        pitch_scale: float | Tensor = 1.0,
+        pitch_added: float | Tensor = 0.0,
+        energy_scale: float | Tensor = 1.0,
+    ) -> Reading:
+        """What the text side says of ``encoded (B, T_text, D)``: everything of the model before the frames.
+
+        In operations that a graph has, so that an export is this very code. Every value is a number, or a tensor that
+        broadcasts to ``(B, T_text)``.
+
+        Args:
+            encoded: of ``_encode``, with its ``mask (B, T_text)``.
+            given: of ``_conditions``.
+            pace: factor on the speed.
+            pitch_scale: factor on the predicted pitch, which is normalised: the distance from the voice's mean.
+            pitch_added: what is added to it then.
+            energy_scale: linear factor on the predicted energy.
+        """
+        module = self.fastpitch
+        log_durations = self._predict("duration_predictor", encoded, mask, given)
+        frames = torch.clamp(torch.exp(log_durations) - 1.0, module.min_token_duration, module.max_token_duration)
+        frames = frames * mask
+        pitch = self._predict("pitch_predictor", encoded, mask, given)
+        if _asks_for(pitch_scale, 1.0):
+            pitch = pitch * pitch_scale
+        if _asks_for(pitch_added, 0.0):
+            pitch = (pitch + pitch_added) * mask
+        encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
+        if module.energy_predictor is not None:
+            log_energy = self._predict("energy_predictor", encoded, mask, given)
+            if _asks_for(energy_scale, 1.0):  # predicted is log(energy + 1)
+                factor = torch.as_tensor(energy_scale, device=encoded.device)
+                changed = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                log_energy = torch.where(factor == 1.0, log_energy, changed)  # exactly as it is where nothing is asked
+            encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
+        return Reading(encoded, log_durations, frames, torch.floor(frames / pace + 0.5).long(), pitch)
 
     # ---------------------------------------------------------------- training
 
