@@ -25,6 +25,7 @@ Shape = tuple[int, ...]
 class TensorRTSession:
     """The engine in the file ``path``, which ``version`` of ``library`` built for ``built_for`` ("sm90", or "any").
 
+    These three are read from the file's name, ``acoustic-tensorrt_rtx-1.7.1-any.engine``, where they are left out.
     ``inputs`` and ``outputs``: the graph's, as bundle.json tells them, whose axes have names; read from the engine
     where they are left out. ``cuda``: shared by sessions that hand arrays to each other.
 
@@ -36,7 +37,7 @@ class TensorRTSession:
     def __init__(
         self,
         path: str | Path,
-        library: str,
+        library: str | None = None,
         version: str | None = None,
         built_for: str | None = None,
         inputs: Sequence[Port] = (),
@@ -44,10 +45,11 @@ class TensorRTSession:
         cuda: Cuda | None = None,
     ) -> None:
         self.path = Path(path)
-        self.library = trt.load(library)
+        named = _named(self.path)
+        self.library = trt.load(library or named[0])
         self.cuda = cuda or Cuda()
         kind = gpu(self.cuda.api)
-        _fits(self.path, self.library, version, built_for, kind)
+        _fits(self.path, self.library, version or named[1], built_for or named[2], kind)
         self._runtime = self.library.module.Runtime(self.library.logger)
         self._engine = _deserialized(self.path, self.library, self._runtime)
         self.backend = f"{self.library}, {kind}"
@@ -209,13 +211,22 @@ def chain(
     return made, second.run_on_device({goes_to: made[output]})
 
 
-def _fits(path: Path, library: trt.Library, version: str | None, built_for: str | None, kind: str | None) -> None:
-    if version is not None and version != library.version:
+def _named(path: Path) -> tuple[str, str, str]:
+    """Library, version and GPU that the name of an engine tells; the bundle's own index tells more of the version."""
+    parts = path.stem.rsplit("-", 3)
+    if len(parts) != 4 or parts[1] not in trt.EXTRAS:
+        raise NemoExtError(f"{path.name} is not named as an engine of a bundle is: GRAPH-LIBRARY-VERSION-GPU.engine")
+    return parts[1], parts[2], parts[3]
+
+
+def _fits(path: Path, library: trt.Library, version: str, built_for: str, kind: str | None) -> None:
+    told = version.split(".")
+    if told != library.version.split(".")[: len(told)]:
         raise NemoExtError(
             f"{path.name} was built with {trt.TITLES[library.name]} {version}, and {library.version} is installed: "
             "an engine runs with its own version only, so export the bundle again, or install that one"
         )
-    if built_for not in (None, "any", kind):
+    if built_for not in ("any", kind):
         raise NemoExtError(
             f"{path.name} was built for a GPU of kind {built_for}, and this one is {kind}: export the bundle again here"
         )
