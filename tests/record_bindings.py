@@ -26,18 +26,18 @@ ENTRIES = (
     "initLibNvInferPlugins"
 )
 # what a builder or a session may meet; the layers and plugins are left out
-CLASSES = set(
-    "Builder BuilderFlag DataType DynamicShapesKernelSpecializationStrategy ErrorCode ICudaEngine IBuilderConfig "
-    "IExecutionContext IHostMemory ILogger INetworkDefinition IOptimizationProfile IOutputAllocator IProgressMonitor "
-    "IRuntimeCache IRuntimeConfig ITensor ITimingCache Logger MemoryPoolType NetworkDefinitionCreationFlag OnnxParser "
-    "OnnxParserFlag ParserError Runtime TensorIOMode TensorLocation".split()
-)
+CLASSES = """
+    Builder BuilderFlag DataType DynamicShapesKernelSpecializationStrategy ErrorCode ICudaEngine IBuilderConfig
+    IExecutionContext IHostMemory ILogger INetworkDefinition IOptimizationProfile IOutputAllocator IProgressMonitor
+    IRuntimeCache IRuntimeConfig ITensor ITimingCache Logger MemoryPoolType NetworkDefinitionCreationFlag OnnxParser
+    OnnxParserFlag ParserError Runtime TensorIOMode TensorLocation
+"""
 
 
 def names(module: Any) -> dict[str, Any]:
     """The names of ``module``, and of those of its classes that are listed; what a class asks to be overridden."""
     found: dict[str, Any] = {"": sorted(n for n in dir(module) if not n.startswith("_"))}
-    for name in sorted(CLASSES):
+    for name in sorted(CLASSES.split()):
         cls = getattr(module, name, None)
         if cls is not None:
             overridden = re.findall(r"def (\w+)\(self", cls.__doc__ or "")  # a trampoline's are not attributes
