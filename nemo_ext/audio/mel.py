@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import MelSpec
 
-Array = TypeVar("Array", Tensor, np.ndarray)
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# torch is imported where it is used: what speaks from a bundle has none
+Array = TypeVar("Array", "Tensor", np.ndarray)
 
 # Slaney's scale: 200/3 Hz a mel up to 1 kHz (mel 15), then 27 mels for each factor of 6.4.
 _HZ_PER_MEL = 200.0 / 3.0
@@ -46,6 +49,8 @@ def energy(audio: Array, spec: MelSpec) -> Array:
     """L2 norm of each frame of the linear magnitude spectrum, ``(..., T_mel)`` float32."""
     if isinstance(audio, np.ndarray):
         return energy(_tensor(audio), spec).numpy()
+    import torch
+
     norm: Tensor = torch.linalg.vector_norm(magnitude(audio, spec), dim=-2)
     return norm
 
@@ -55,12 +60,16 @@ def mel_and_energy(audio: Array, spec: MelSpec) -> tuple[Array, Array]:
     if isinstance(audio, np.ndarray):
         mel, norm = mel_and_energy(_tensor(audio), spec)
         return mel.numpy(), norm.numpy()
+    import torch
+
     linear = magnitude(audio, spec)
     return mel_of_magnitude(linear, spec), torch.linalg.vector_norm(linear, dim=-2)
 
 
 def magnitude(audio: Tensor, spec: MelSpec) -> Tensor:
     """Linear magnitude spectrum of ``audio (..., T_audio)`` -> ``(..., n_fft // 2 + 1, T_mel)`` float32."""
+    import torch
+
     window = hann_window(spec.win_length, audio.device)
     # fp16 and bf16 lose the quiet bins, and autocast would choose them.
     with torch.autocast(audio.device.type, enabled=False):
@@ -79,10 +88,29 @@ def magnitude(audio: Tensor, spec: MelSpec) -> Tensor:
 
 def mel_of_magnitude(linear: Tensor, spec: MelSpec) -> Tensor:
     """Log-mel ``(..., n_mels, T_mel)`` of a magnitude spectrum ``(..., n_fft // 2 + 1, T_mel)``."""
+    import torch
+
     basis = mel_basis(spec, linear.device)
     with torch.autocast(linear.device.type, enabled=False):
         power = linear.float() if spec.mag_power == 1.0 else linear.float() ** spec.mag_power
         return torch.log(torch.matmul(basis, power) + spec.log_guard)
+
+
+def log_mel_without_torch(audio: np.ndarray, spec: MelSpec) -> np.ndarray:
+    """`log_mel` of ``audio (T_audio,)`` in numpy, ``(n_mels, T_mel)`` float32.
+
+    Computed in float64: what differs is the rounding of torch's float32, 1e-5 or less but in the quietest bands.
+    """
+    from scipy.fft import rfft
+
+    around = spec.n_fft // 2  # a frame is centred on its sample
+    padded = np.pad(np.asarray(audio, np.float64), around)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
+    before = (spec.n_fft - spec.win_length) // 2
+    window = np.pad(np.hanning(spec.win_length), (before, spec.n_fft - spec.win_length - before))
+    power = np.abs(rfft(frames * window)) ** spec.mag_power
+    basis = slaney_basis(spec.sample_rate, spec.n_fft, spec.n_mels, spec.f_min, spec.f_max)
+    return np.asarray(np.log(basis @ power.T + spec.log_guard), dtype=np.float32)
 
 
 def hann_window(length: int, device: torch.device | str = "cpu") -> Tensor:
@@ -98,6 +126,8 @@ def mel_basis(spec: MelSpec, device: torch.device | str = "cpu") -> Tensor:
 
 @functools.lru_cache(maxsize=32)
 def _window(length: int, device: str) -> Tensor:
+    import torch
+
     # A tensor first made under inference_mode could never be used in training again.
     with torch.inference_mode(False):
         return torch.hann_window(length, periodic=False, device=device)
@@ -105,6 +135,8 @@ def _window(length: int, device: str) -> Tensor:
 
 @functools.lru_cache(maxsize=32)
 def _basis(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float, device: str) -> Tensor:
+    import torch
+
     with torch.inference_mode(False):
         return torch.from_numpy(slaney_basis(sample_rate, n_fft, n_mels, f_min, f_max)).to(device)
 
@@ -138,4 +170,6 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 
 def _tensor(audio: np.ndarray) -> Tensor:
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))

@@ -25,10 +25,10 @@ AXES: Mapping[str, Mapping[int, str]] = {
     "volume_aligned": {0: "B", 1: "T_mel"},
     "spec": {0: "B", 2: "T_mel"},
     "audio": {0: "B", 2: "T_audio"},
-    "mel": {0: "B", 2: "T_ref"},
+    "mel": {0: "B", 2: "T"},
 }
 # the style encoder's pitch has as many frames as its mel
-_OF_REFERENCE: Mapping[str, Mapping[int, str]] = {"pitch": {0: "B", 1: "T_ref"}}
+_OF_REFERENCE: Mapping[str, Mapping[int, str]] = {"pitch": {0: "B", 1: "T"}}
 
 
 def export(

@@ -17,7 +17,11 @@ class Port:
 
     name: str
     dtype: str  # numpy's name: float32, int64
-    shape: tuple[int | str, ...]  # a name where the length is free: ("B", "T_text")
+    shape: tuple[int | str, ...]  # a name where the length is free: ("B", "T_text"); "" where it has none
+
+    def __str__(self) -> str:
+        """``text int64 (B, T_text)``; an axis of any length that has no name is ``?``."""
+        return f"{self.name} {self.dtype} ({', '.join(str(axis) or '?' for axis in self.shape)})"
 
     def to_json(self) -> dict[str, Any]:
         """For bundle.json."""

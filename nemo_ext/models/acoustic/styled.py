@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nemo_ext.audio.mel import log_mel
-from nemo_ext.audio.pitch import mel_f0
+from nemo_ext.audio.reference import reference_pitch, typical_range
 from nemo_ext.errors import NemoExtError
 from nemo_ext.modules.style_bank import GlobalStyle
 from nemo_ext.types import BaseVoice, MelSpec
@@ -16,8 +16,6 @@ from nemo_ext.voices import Vector, Voice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SHORTEST_REFERENCE = 0.5  # seconds: below that there is hardly a syllable to hear a style in
 
 
 class Styled:
@@ -62,16 +60,9 @@ class Styled:
             NemoExtError: the model has no style, or the recording is too short or silent.
         """
         style, spec = self._style(), self.mel_spec
-        seconds = len(audio) / spec.sample_rate
-        if seconds < SHORTEST_REFERENCE:
-            raise NemoExtError(
-                f"a style reference of {seconds:.2f} s is too short: give at least {SHORTEST_REFERENCE:g} s of speech"
-            )
         samples = np.ascontiguousarray(audio, dtype=np.float32)
         device = style.project.weight.device
-        pitch = torch.from_numpy(mel_f0(samples, spec)).to(device)[None]
-        if not bool((pitch > 0).any()):
-            raise NemoExtError("no voiced speech in the style reference: give a recording of somebody speaking")
+        pitch = torch.from_numpy(reference_pitch(samples, spec)).to(device)[None]
         mel = torch.from_numpy(log_mel(samples, spec)).to(device)[None]
         found: Vector = style.of_reference(mel, pitch, voice, self._typical_range())[0].float().cpu().numpy()
         return found
@@ -90,5 +81,4 @@ class Styled:
 
     def _typical_range(self) -> float:
         """Deviation of pitch over its mean, averaged over the base voices."""
-        known = [voice.pitch_std / voice.pitch_mean for voice in self.voices if voice.pitch_mean > 0]
-        return float(np.mean(known)) if known else 0.2
+        return typical_range(self.voices)
