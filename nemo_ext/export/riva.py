@@ -29,7 +29,6 @@ from nemo_ext.export.ragged import write_ragged
 from nemo_ext.export.riva_text import dictionary, mapping
 from nemo_ext.export.subvoices import Tables, tables
 from nemo_ext.export.text_assets import read_text
-from nemo_ext.models.stock import stock_preprocessor
 from nemo_ext.types import MelSpec
 from nemo_ext.voices import Voice
 
@@ -181,6 +180,8 @@ def script(commands: Sequence[Sequence[str]]) -> str:
 
 def riva_config(config: Mapping[str, Any], name: str, mel: MelSpec, **more: Any) -> dict[str, Any]:
     """``config``, of a .nemo, with what Riva's tools look for: NeMo's class, its preprocessor, and ``more``."""
+    from nemo_ext.models.stock import stock_preprocessor  # a package whose import brings torch
+
     target = {"fastpitch": "fastpitch.FastPitchModel", "hifigan": "hifigan.HifiGanModel"}[name]
     return {
         **config,
