@@ -26,9 +26,7 @@ from nemo_ext.voices import Vector, Voice, VoiceLayout
 _ASKED = ("spect", "num_frames", "pitch_predicted", "durations")  # of the acoustic graph's outputs
 
 
-def open_bundle(
-    folder: str | Path, backend: str = "auto", threads: int = 0
-) -> tuple[BundledAcoustic, VocoderRunner]:
+def open_bundle(folder: str | Path, backend: str = "auto", threads: int = 0) -> tuple[BundledAcoustic, VocoderRunner]:
     """The acoustic model and the vocoder of the bundle in ``folder``; see `open_session` for the other two.
 
     Raises:
@@ -218,5 +216,3 @@ def _session(bundle: Bundle, graph: str, backend: str, threads: int, precision: 
     of_this = bundle.files.get(bundle.graphs[graph].file)
     engines = [bundle.dir / e.file for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
     return open_session(path, backend, threads, engines[0] if engines else None, precision)
-
-

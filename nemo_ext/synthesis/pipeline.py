@@ -1,7 +1,8 @@
 """The chain text -> tokens -> mel -> audio: the only place that knows it.
 
 Whoever speaks, in a job, a notebook, a server or a test, does so through `Pipeline.say`. It works on arrays; who
-computes is a `Side`: models in torch, known by the two protocols in types.py and by no class, or a bundle, without torch.
+computes is a `Side`: models in torch, known by the two protocols in types.py and by no class, or a bundle, which
+needs no torch.
 """
 
 from __future__ import annotations
@@ -63,15 +64,15 @@ def load(
     Args:
         acoustic: path of an acoustic model's ``.nemo`` file, or the model itself.
         vocoder: the same for the vocoder; without one the audio comes from Griffin-Lim.
-        device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto``, the first GPU where there is one; of models, not bundles.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto``, the first GPU where there is one; not of a bundle.
         voices: folder of voice files, which can then be named without path and ending.
         bundle: folder that ``nemo-ext export`` made, instead of the two models; needs no torch.
         backend: what runs a bundle's graphs, ``auto`` or one of runtime/choose.py.
         threads: of the processor, for a bundle; 0 takes every core.
 
     Raises:
-        NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec; a bundle
-            is damaged, or its backend not there; models and a bundle are both given, or neither is.
+        NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec; a
+            bundle is damaged, or its backend not there; models and a bundle are both given, or neither is.
     """
     if bundle is not None:
         if acoustic is not None or vocoder is not None:

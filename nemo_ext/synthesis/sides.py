@@ -1,4 +1,4 @@
-"""What the chain needs of whoever computes: models in torch (synthesis/models.py), or a bundle (synthesis/bundled.py)."""
+"""What the chain needs of whoever computes: models (synthesis/models.py), or a bundle (synthesis/bundled.py)."""
 
 from __future__ import annotations
 
