@@ -84,6 +84,10 @@ class VoiceWeights:
         self.embedding = voice[:, : embedding.size]  # (B, E)
         self._silent = voice.shape[-1] == embedding.size
 
+    def to(self, dtype: torch.dtype) -> VoiceWeights:
+        """The same weights in ``dtype``, for parts that compute in another precision."""
+        return self if dtype == self._voice.dtype else VoiceWeights(self._adapters, self._voice.to(dtype))
+
     def part(self, name: str) -> Tensor | None:
         """The tensor ``(B, *shape)`` of the slot ``name``; None where the layout has none."""
         slot = self._adapters.slots.get(name)

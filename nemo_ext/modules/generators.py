@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nemo_ext.audio.mel import mel_basis
-from nemo_ext.modules.istft import InverseSTFT
+from nemo_ext.modules.istft import InverseSTFT, RealInverseSTFT
 from nemo_ext.types import MelSpec
 
 # Log-mels of speech lie in about [-11.5, 2]: brought to about [-2, 2]. Constants, so that a checkpoint needs no
@@ -168,26 +168,55 @@ class VocosGenerator(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """``mel (B, n_mels, T_mel)`` natural-log mel -> audio ``(B, T_mel * hop_length)``, not clipped."""
-        x = self.embed((mel - _MEL_CENTRE) / _MEL_SCALE)
+        real, imaginary = self.spectrum(mel)
+        # half precision cannot hold a spectrum's range, and no FFT takes it
+        with torch.autocast(mel.device.type, enabled=False):
+            audio: Tensor = self.inverse(torch.complex(real, imaginary))
+        return audio
+
+    def spectrum(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """``mel (B, n_mels, T_mel)`` -> real and imaginary part of the spectrum, ``(B, bins, T_mel)`` float32."""
+        x = self.embed(((mel - _MEL_CENTRE) / _MEL_SCALE).to(self.embed.weight.dtype))
         x = self.norm_first(x.transpose(1, 2))[:, None]
         for block in self.blocks:
             x = block(x)
         x = self.head(self.norm_last(x[:, 0]))
-        # half precision cannot hold a spectrum's range, and no FFT takes it
         with torch.autocast(mel.device.type, enabled=False):
             envelope = self.envelope(mel.float().transpose(1, 2)).transpose(1, 2)
             log_magnitude, phase, *harmonic = x.float().transpose(1, 2).chunk(4 if self.harmonics else 2, dim=1)
-            spectrum = _polar(envelope + log_magnitude, phase)
+            real, imaginary = _polar(envelope + log_magnitude, phase)
             if self.harmonics is not None:
                 magnitude, turned = self.harmonics(mel.float())
-                spectrum = spectrum + magnitude * _polar(envelope + harmonic[0], turned + harmonic[1])
-            audio: Tensor = self.inverse(self.sign * spectrum)
-        return audio
+                voiced = _polar(envelope + harmonic[0], turned + harmonic[1])
+                real, imaginary = real + magnitude * voiced[0], imaginary + magnitude * voiced[1]
+            return self.sign * real, self.sign * imaginary
 
 
-def _polar(log_magnitude: Tensor, phase: Tensor) -> Tensor:
+def _polar(log_magnitude: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part: graphs know no complex numbers."""
     magnitude = torch.exp(log_magnitude).clamp(max=_MAX_MAGNITUDE)
-    return torch.complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
+    return magnitude * torch.cos(phase), magnitude * torch.sin(phase)
+
+
+class DeployedVocos(nn.Module):
+    """A VocosGenerator in operations that a graph has: the inverse transform is a matrix product.
+
+    Args:
+        generator: which this module owns from now on.
+        precision: fp32 or fp16, of the network; spectrum and harmonics stay float32.
+    """
+
+    def __init__(self, generator: VocosGenerator, precision: str = "fp32") -> None:
+        super().__init__()
+        self.generator, self.inverse = generator, RealInverseSTFT(generator.inverse)
+        if precision == "fp16":
+            for part in (generator.embed, generator.norm_first, generator.blocks, generator.norm_last, generator.head):
+                part.half()
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """``mel (B, n_mels, T_mel)`` -> audio ``(B, T_mel * hop_length)``, not clipped."""
+        audio: Tensor = self.inverse(*self.generator.spectrum(mel))
+        return audio
 
 
 def mel_to_magnitude(spec: MelSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -244,3 +273,27 @@ def fold_weight_norm(generator: Any) -> None:
     for module in generator.modules():
         if hasattr(module, "weight_g"):
             nn.utils.remove_weight_norm(module)
+
+
+class DeployedHifiGan(nn.Module):
+    """NeMo's generator with its weight norm folded, and without the buffer of zeros that it adds each block to.
+
+    Args:
+        generator: a copy, which this module owns from now on.
+        precision: fp32 or fp16, of its weights.
+    """
+
+    def __init__(self, generator: Any, precision: str = "fp32") -> None:
+        super().__init__()
+        fold_weight_norm(generator)  # in float32: the norm of a float16 weight would be a coarse one
+        self.generator = generator.half() if precision == "fp16" else generator
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """``mel (B, n_mels, T_mel)`` -> audio ``(B, 1, T_mel * hop_length)`` float32."""
+        own = self.generator
+        x = own.conv_pre(mel.to(own.conv_pre.weight.dtype))
+        for upsample, blocks in zip(own.ups, own.resblocks, strict=True):
+            x = upsample(F.leaky_relu(x, own.lrelu_slope))
+            x = sum(block(x) for block in blocks) / own.num_kernels
+        audio: Tensor = torch.tanh(own.conv_post(F.leaky_relu(x)).float())
+        return audio

@@ -52,3 +52,30 @@ class InverseSTFT(nn.Module):
         first = self.overlap // 2  # half a frame: sample 0 is the centre of frame 0
         kept = added[:, :, first : first + length]
         return kept.transpose(1, 2).reshape(frames.shape[0], length * self.hop_length)
+
+
+class RealInverseSTFT(nn.Module):
+    """The same transform of a spectrum in two parts, without complex numbers or an FFT, which graphs lack.
+
+    A frame is a sum of cosines and sines, weighted by the window: two matrix products, exact to rounding.
+    """
+
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(self, inverse: InverseSTFT) -> None:
+        super().__init__()
+        self.inverse, n = inverse, inverse.n_fft
+        turns = torch.arange(n, dtype=torch.float64)[:, None] * torch.arange(n // 2 + 1, dtype=torch.float64) / n
+        weight = torch.full((n // 2 + 1,), 2.0 / n, dtype=torch.float64)
+        weight[[0, -1]] = 1.0 / n  # these two have no mirror image
+        window = inverse.window.double() * weight
+        self.register_buffer("cosines", (window * torch.cos(2 * torch.pi * turns)).float(), persistent=False)
+        self.register_buffer("sines", (-window * torch.sin(2 * torch.pi * turns)).float(), persistent=False)
+
+    def forward(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """``real``, ``imaginary (B, n_fft // 2 + 1, T_mel)`` -> audio ``(B, T_mel * hop_length)``."""
+        own = self.inverse
+        frames = torch.matmul(self.cosines, real) + torch.matmul(self.sines, imaginary)
+        windows = own.weight.expand(1, own.n_fft, frames.shape[2])
+        return own._overlap_add(frames) / own._overlap_add(windows)

@@ -381,7 +381,8 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             log_energy = self._predict("energy_predictor", encoded, mask, given)
             if _asks_for(energy_scale, 1.0):  # predicted is log(energy + 1)
                 factor = torch.as_tensor(energy_scale, device=encoded.device)
-                changed = torch.log1p(torch.expm1(log_energy).clamp(min=0.0) * factor)
+                # log and exp: ONNX has no log1p and expm1
+                changed = torch.log((torch.exp(log_energy) - 1.0).clamp(min=0.0) * factor + 1.0)
                 log_energy = torch.where(factor == 1.0, log_energy, changed)  # exactly as it is where nothing is asked
             encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
         return Reading(encoded, log_durations, frames, torch.floor(frames / pace + 0.5).long(), pitch)

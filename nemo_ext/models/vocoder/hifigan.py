@@ -19,7 +19,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.models.stock import stock_mel_spec
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig
 from nemo_ext.modules.discriminators import MultiPeriod, MultiScale
-from nemo_ext.modules.generators import fold_weight_norm, hifigan_generator
+from nemo_ext.modules.generators import DeployedHifiGan, hifigan_generator
 
 _GENERATOR_KEYS = (
     "resblock",
@@ -87,14 +87,16 @@ class HifiGan(GanVocoder):
         audio: Tensor = self.generator(x=mel)
         return audio.squeeze(1)
 
-    def deployable_generator(self) -> nn.Module:
-        """A copy of the generator for an export, its weight norm folded in: this model stays as it is, and savable."""
+    def deployable_generator(self, precision: str = "fp32") -> nn.Module:
+        """A copy of the generator for an export, its weight norm folded in: this model stays as it is, and savable.
+
+        ``precision``: fp32 or fp16, of its weights and of what it takes.
+        """
         # A deep copy fails after a backward pass: torch's old weight norm keeps a weight that is no leaf.
         generator = self.build_generator()
         generator.load_state_dict(self.generator.state_dict())
         generator.to(next(self.generator.parameters()).device)
-        fold_weight_norm(generator)
-        return generator.eval().requires_grad_(False)
+        return DeployedHifiGan(generator, precision).eval().requires_grad_(False)
 
 
 def _ours(cfg: DictConfig) -> DictConfig:

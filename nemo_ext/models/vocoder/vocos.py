@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nemo_ext.losses.pitch import pitch_loss
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig, VocoderLosses
 from nemo_ext.modules.discriminators import MultiPeriod, MultiResolution
-from nemo_ext.modules.generators import VocosGenerator
+from nemo_ext.modules.generators import DeployedVocos, VocosGenerator
 from nemo_ext.types import SegmentBatch
 
 
@@ -54,6 +54,13 @@ class Vocos(GanVocoder):
             kernel_size=chosen.kernel_size,
             harmonic=chosen.harmonic,
         )
+
+    def deployable_generator(self, precision: str = "fp32") -> nn.Module:
+        """A copy of the generator for an export, ``precision`` fp32 or fp16: this model stays as it is."""
+        generator = self.build_generator()
+        generator.load_state_dict(self.generator.state_dict())
+        generator.to(next(self.generator.parameters()).device)
+        return DeployedVocos(generator, precision).eval().requires_grad_(False)
 
     def own_losses(self, batch: SegmentBatch) -> dict[str, Tensor]:
         """``pitch``: mean absolute error in semitones over voiced frames. Its weights take part in no other loss."""

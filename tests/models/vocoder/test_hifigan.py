@@ -85,7 +85,7 @@ def test_a_copy_for_an_export_leaves_the_model_savable(make_vocoder, tmp_path, b
     generator = model.deployable_generator()
     assert not any("weight_g" in key for key in generator.state_dict())
     with torch.inference_mode():
-        assert torch.allclose(generator(x=batch.mel).squeeze(1), expected, atol=1e-6)
+        assert torch.allclose(generator(batch.mel).squeeze(1), expected, atol=1e-6)
     restored = _nemo.restore(_nemo.save(model, tmp_path / "model.nemo"))
     assert torch.equal(restored.decode(batch.mel), expected)
 

@@ -1,0 +1,302 @@
+"""Sessions over TensorRT engines: arrays stay on the GPU from one engine to the next, outputs may have any length.
+
+An engine's outputs are written where an allocator puts them, because the length of a mel is known only when the
+durations are; ``run`` brings them to the host, ``run_on_device`` leaves them, ``chain`` hands one to the next engine.
+One thread at a time uses a session, and everything that shares its ``Cuda``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.runtime import trt
+from nemo_ext.runtime.cuda import Buffer, Cuda, DeviceArray, Pinned, gpu
+from nemo_ext.runtime.session import Port
+
+DeviceFeeds = Mapping[str, np.ndarray | DeviceArray]
+Shape = tuple[int, ...]
+
+
+class TensorRTSession:
+    """The engine in the file ``path``, which ``version`` of ``library`` built for ``built_for`` ("sm90", or "any").
+
+    These three are read from the file's name, ``acoustic-tensorrt_rtx-1.7.1-any.engine``, where they are left out.
+    ``inputs`` and ``outputs``: the graph's, as bundle.json tells them, whose axes have names; read from the engine
+    where they are left out. ``cuda``: shared by sessions that hand arrays to each other.
+
+    Raises:
+        NemoExtError: the library or a GPU is missing, or the engine is another's: of another version, for another
+            GPU, damaged, or of another graph.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        library: str | None = None,
+        version: str | None = None,
+        built_for: str | None = None,
+        inputs: Sequence[Port] = (),
+        outputs: Sequence[Port] = (),
+        cuda: Cuda | None = None,
+    ) -> None:
+        self.path = Path(path)
+        named = _named(self.path)
+        self.library = trt.load(library or named[0])
+        self.cuda = cuda or Cuda()
+        kind = gpu(self.cuda.api)
+        _fits(self.path, self.library, version or named[1], built_for or named[2], kind)
+        self._runtime = self.library.module.Runtime(self.library.logger)
+        self._engine = _deserialized(self.path, self.library, self._runtime)
+        self.backend = f"{self.library}, {kind}"
+        self.inputs, self.outputs = _ports(self._engine, self.library.module)
+        self.inputs = _told(self.inputs, inputs, self.path)
+        self.outputs = _told(self.outputs, outputs, self.path)
+        shapes = {p.name: self._engine.get_tensor_profile_shape(p.name, 0) for p in self.inputs}
+        self.limits: dict[str, tuple[Shape, Shape]] = {
+            name: (tuple(least), tuple(largest)) for name, (least, _, largest) in shapes.items()
+        }
+        self._cache = trt.cache_dir() / f"kernels-{self.library.version}-{kind}"
+        self._context = self.context()
+        self._buffers = {port.name: Buffer(self.cuda) for port in (*self.inputs, *self.outputs)}
+        self._staging = {port.name: Pinned(self.cuda) for port in (*self.inputs, *self.outputs)}
+        self._allocators = {
+            port.name: _allocator(self.library.module, self._buffers[port.name]) for port in self.outputs
+        }
+        for name, allocator in self._allocators.items():
+            self._context.set_output_allocator(name, allocator)
+        self._uploading = False
+
+    def run(self, feeds: DeviceFeeds, wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """The outputs ``wanted`` (all where None) for ``feeds``, every input of the graph by name.
+
+        Raises:
+            NemoExtError: an input is missing or unknown, of another type, or of a shape that the engine does not take.
+        """
+        return self.fetch(self.run_on_device(feeds), wanted)
+
+    def run_on_device(self, feeds: DeviceFeeds) -> dict[str, DeviceArray]:
+        """Queue a run; every output as it lies on the GPU, which the next run overwrites.
+
+        ``feeds`` may hold arrays of the host and of the GPU, side by side.
+
+        Raises:
+            NemoExtError: as ``run``.
+        """
+        self.check(feeds)
+        placed = self._upload(feeds)
+        for name, array in placed.items():
+            self._context.set_input_shape(name, array.shape)
+            self._context.set_tensor_address(name, array.address)
+        self._context.infer_shapes()
+        if not self._context.execute_async_v3(self.cuda.stream):
+            raise NemoExtError(f"{self.path.name} did not run: {self.library.why()}")
+        return {p.name: self._allocators[p.name].array(p.dtype) for p in self.outputs}
+
+    def fetch(self, arrays: Mapping[str, DeviceArray], wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Copies of outputs on the host.
+
+        Raises:
+            NemoExtError: there is none of that name.
+        """
+        names = list(arrays) if wanted is None else list(wanted)
+        for name in names:
+            if name not in arrays:
+                raise NemoExtError(f"{self.path.name} has no output '{name}'{nearest(name, arrays)}")
+        views = {}
+        for name in names:
+            array = arrays[name]
+            views[name] = self._staging[name].view(array.shape, array.dtype)
+            if array.nbytes:
+                self.cuda.copy(views[name].ctypes.data, array.address, array.nbytes, "DeviceToHost")
+        self.cuda.synchronize()
+        self._uploading = False
+        return {name: view.copy() for name, view in views.items()}
+
+    def check(self, feeds: DeviceFeeds) -> None:
+        """Refuse what the engine does not take, before anything is copied.
+
+        Raises:
+            NemoExtError: it names the input, its shape and the range that is allowed.
+        """
+        names = [port.name for port in self.inputs]
+        for name in feeds:
+            if name not in names:
+                raise NemoExtError(f"{self.path.name} has no input '{name}'{nearest(name, names)}")
+        lengths: dict[str, tuple[int, str]] = {}
+        for port in self.inputs:
+            if port.name not in feeds:
+                raise NemoExtError(f"input '{port.name}' is missing: {self.path.name} takes {', '.join(names)}")
+            shape = tuple(feeds[port.name].shape)
+            if feeds[port.name].dtype != np.dtype(port.dtype):
+                raise NemoExtError(
+                    f"input '{port.name}' is {feeds[port.name].dtype}, and the engine takes {port.dtype}"
+                )
+            least, largest = self.limits[port.name]
+            if len(shape) != len(least) or any(not a <= n <= b for a, n, b in zip(least, shape, largest, strict=True)):
+                raise NemoExtError(
+                    f"input '{port.name}' is {_shape(shape)}, and {self.path.name} takes {_shape(least)} to "
+                    f"{_shape(largest)}: give it in smaller parts, or export again with larger profiles"
+                )
+            for axis, length in zip(port.shape, shape, strict=True):
+                if isinstance(axis, str):
+                    first = lengths.setdefault(axis, (length, port.name))
+                    if first[0] != length:
+                        raise NemoExtError(
+                            f"input '{port.name}' is {_shape(shape)}: its axis {axis} is {length}, and that of "
+                            f"'{first[1]}' is {first[0]}"
+                        )
+
+    def context(self, fixed: bool = False) -> Any:
+        """A new execution context; ``fixed``: for one shape, with kernels that are made for it before it runs."""
+        config = self._engine.create_runtime_config()
+        if hasattr(config, "create_runtime_cache"):  # TensorRT-RTX: kernels are compiled on the GPU that it meets
+            cache = config.create_runtime_cache()
+            if self._cache.is_file():
+                cache.deserialize(self._cache.read_bytes())
+                self.library.heard.clear()  # a cache of another driver is refused: it is made anew
+            config.set_runtime_cache(cache)
+            if fixed:
+                strategies = self.library.module.DynamicShapesKernelSpecializationStrategy
+                config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        made = self._engine.create_execution_context(config)
+        if made is None:
+            raise NemoExtError(f"{self.path.name} cannot run on this GPU: {self.library.why()}")
+        return made
+
+    def keep_kernels(self) -> None:
+        """Write the kernels that TensorRT-RTX compiled to the cache, so that the next start finds them."""
+        config = self._context.get_runtime_config()
+        if hasattr(config, "get_runtime_cache"):
+            trt.keep(self._cache, bytes(config.get_runtime_cache().serialize()))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.cuda.synchronize()
+        for owned in (*self._buffers.values(), *self._staging.values()):
+            owned.close()
+
+    def _upload(self, feeds: DeviceFeeds) -> dict[str, DeviceArray]:
+        """Every feed on the GPU: those of the host are copied from page-locked memory, without being waited for."""
+        if self._uploading:
+            self.cuda.synchronize()  # the copies of the run before may not have left the memory that we write to now
+        placed = {}
+        for name, feed in feeds.items():
+            if isinstance(feed, DeviceArray):
+                placed[name] = feed
+                continue
+            staged = self._staging[name].view(feed.shape, feed.dtype)
+            staged[...] = feed
+            placed[name] = self._buffers[name].array(feed.shape, feed.dtype)
+            self.cuda.copy(placed[name].address, staged.ctypes.data, feed.nbytes, "HostToDevice")
+            self._uploading = True
+        return placed
+
+
+def chain(
+    first: TensorRTSession, second: TensorRTSession, feeds: DeviceFeeds, output: str = "spect", goes_to: str = "spec"
+) -> tuple[dict[str, DeviceArray], dict[str, DeviceArray]]:
+    """Run ``first`` and hand its ``output`` to ``second`` on the GPU; the outputs of both, as they lie there.
+
+    Raises:
+        NemoExtError: as ``run``; or the sessions do not share one ``Cuda``, whose order of work this rests on.
+    """
+    if first.cuda is not second.cuda:
+        raise NemoExtError("two engines that hand arrays to each other share one Cuda: give both the same")
+    made = first.run_on_device(feeds)
+    return made, second.run_on_device({goes_to: made[output]})
+
+
+def _named(path: Path) -> tuple[str, str, str]:
+    """Library, version and GPU that the name of an engine tells; the bundle's own index tells more of the version."""
+    parts = path.stem.rsplit("-", 3)
+    if len(parts) != 4 or parts[1] not in trt.EXTRAS:
+        raise NemoExtError(f"{path.name} is not named as an engine of a bundle is: GRAPH-LIBRARY-VERSION-GPU.engine")
+    return parts[1], parts[2], parts[3]
+
+
+def _fits(path: Path, library: trt.Library, version: str, built_for: str, kind: str | None) -> None:
+    told = version.split(".")
+    if told != library.version.split(".")[: len(told)]:
+        raise NemoExtError(
+            f"{path.name} was built with {trt.TITLES[library.name]} {version}, and {library.version} is installed: "
+            "an engine runs with its own version only, so export the bundle again, or install that one"
+        )
+    if built_for not in ("any", kind):
+        raise NemoExtError(
+            f"{path.name} was built for a GPU of kind {built_for}, and this one is {kind}: export the bundle again here"
+        )
+
+
+def _deserialized(path: Path, library: trt.Library, runtime: Any) -> Any:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise NemoExtError(f"{path} cannot be read: export the bundle again") from error
+    library.heard.clear()
+    engine = runtime.deserialize_cuda_engine(content)
+    if engine is None:
+        raise NemoExtError(
+            f"{path.name} is no engine that {library} can run here ({library.why()}): export the bundle again"
+        )
+    return engine
+
+
+def _ports(engine: Any, module: Any) -> tuple[list[Port], list[Port]]:
+    """Inputs and outputs of an engine; a free axis is called after its tensor and place."""
+    found: dict[Any, list[Port]] = {module.TensorIOMode.INPUT: [], module.TensorIOMode.OUTPUT: []}
+    for i in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(i)
+        shape = tuple(n if n >= 0 else f"{name}_{axis}" for axis, n in enumerate(engine.get_tensor_shape(name)))
+        dtype = np.dtype(module.nptype(engine.get_tensor_dtype(name))).name
+        found[engine.get_tensor_mode(name)].append(Port(name, dtype, shape))
+    return found[module.TensorIOMode.INPUT], found[module.TensorIOMode.OUTPUT]
+
+
+def _told(found: list[Port], told: Sequence[Port], path: Path) -> list[Port]:
+    """The same ports with the names that the graph gives to their axes.
+
+    Raises:
+        NemoExtError: the engine has others than the graph.
+    """
+    if not told:
+        return found
+    ours, graphs = ({(p.name, p.dtype, len(p.shape)) for p in ports} for ports in (found, told))
+    if ours != graphs:
+        names = ", ".join(sorted({name for name, *_ in ours ^ graphs}))
+        raise NemoExtError(f"{path.name} was built from another graph ({names}): export the bundle again")
+    return list(told)
+
+
+def _allocator(module: Any, buffer: Buffer) -> Any:
+    """Where an engine puts an output whose size it finds out as it runs."""
+
+    class Allocator(module.IOutputAllocator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.shape: Shape = ()
+
+        def reallocate_output_async(self, _name: str, _memory: int, size: int, _alignment: int, _stream: int) -> int:
+            try:
+                return buffer.reserve(max(1, size))  # CUDA aligns to 256 bytes, more than any engine asks for
+            except NemoExtError:
+                return 0  # the engine then gives up, and says that there was no memory
+
+        def reallocate_output(self, name: str, memory: int, size: int, alignment: int) -> int:
+            return self.reallocate_output_async(name, memory, size, alignment, 0)
+
+        def notify_shape(self, _name: str, shape: Any) -> None:
+            self.shape = tuple(shape)
+
+        def array(self, dtype: str) -> DeviceArray:
+            return buffer.array(self.shape, dtype)
+
+    return Allocator()
+
+
+def _shape(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))})"
