@@ -8,14 +8,12 @@ with its own zeros; none is made longer with silence, which would be something e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from nemo_ext.runtime.chunks import windows
 from nemo_ext.runtime.session import Session
 from nemo_ext.types import MelSpec
 
-CHUNK = 128  # frames, context included
 LONGEST_REACH = 48  # frames; what hears further is run whole
 _QUIET = -5.0  # log-mel that the reach is measured on
 
@@ -34,26 +32,11 @@ class VocoderRunner:
         if self.fixed is None or not isinstance(width, int) or frames < width:
             return _run(self.session, mel)
         audio = np.empty(frames * hop, np.float32)
-        for start, first, past in chunks(frames, width, self.reach):
-            part = _run(self.fixed, mel[:, start : start + width])
-            audio[first * hop : past * hop] = part[(first - start) * hop : (past - start) * hop]
+        for window in windows(frames, width, self.reach):
+            part = _run(self.fixed, mel[:, window.start : window.start + width])
+            kept = part[(window.first - window.start) * hop : (window.last - window.start) * hop]
+            audio[window.first * hop : window.last * hop] = kept
         return audio
-
-
-def chunks(frames: int, width: int, reach: int) -> Iterator[tuple[int, int, int]]:
-    """Chunks of ``width`` frames that cover ``frames``, at least as many: ``(start, first kept, one past the last)``.
-
-    All frames between two kept borders are kept once, each at least ``reach`` from the ends of its chunk, but for the
-    ends of the utterance.
-    """
-    if not 2 * reach < width <= frames:
-        raise ValueError(f"chunks of {width} frames with {reach} of context do not cover {frames}")
-    kept = 0
-    while kept < frames:
-        start = max(0, min(kept - reach, frames - width))
-        past = frames if start + width >= frames else start + width - reach
-        yield start, kept, past
-        kept = past
 
 
 def measured_reach(session: Session, mel_spec: MelSpec, longest: int = LONGEST_REACH) -> int | None:
