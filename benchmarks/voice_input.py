@@ -146,8 +146,8 @@ def main() -> None:
         [
             f"FastPitch `size={args.size}`, untrained, {TOKENS} tokens in {FRAMES // TOKENS * TOKENS} frames; voices "
             f"of {size:,} values. ONNX Runtime on {args.threads} threads; median of {ROUNDS} runs, the graphs taking "
-            "turns; in brackets the change against the graph with the voice baked in. A voice more is a file in the open "
-            "layout, and an export in the others.",
+            "turns; in brackets the change against the graph with the voice baked in. A voice more is a file in the "
+            "open layout, and an export in the others.",
             hardware.table(["graph", "files", "to load", "batch 1", "batch 8"], rows_),
             hardware.describe(),
         ],
