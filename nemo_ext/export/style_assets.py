@@ -1,9 +1,9 @@
 """style.safetensors: what a bundle knows of styles beside the graph of the style encoder.
 
-    named/NAME          (S,)        the mean style of the utterances labelled with it, over the voices
-    token_values        (tokens, S) what one style token adds at weight 1
-    typical_deviation   (n_mels,)   of a voice's log-mels, and
-    typical_range       ()          of its pitch over its mean: what a stranger's reference is measured with
+named/NAME          (S,)        the mean style of the utterances labelled with it, over the voices
+token_values        (tokens, S) what one style token adds at weight 1
+typical_deviation   (n_mels,)   of a voice's log-mels, and
+typical_range       ()          of its pitch over its mean: what a stranger's reference is measured with
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The text side of a bundle: text.json, the options of the frontend with its table; lexicon.tsv, a person's own words.
 
-    text.json     the fields of TextConfig, but for the lexicon's entries
-    lexicon.tsv   word<TAB>pronunciation, UTF-8, a row a word; there is none where the model has no lexicon
+text.json     the fields of TextConfig, but for the lexicon's entries
+lexicon.tsv   word<TAB>pronunciation, UTF-8, a row a word; there is none where the model has no lexicon
 """
 
 from __future__ import annotations
