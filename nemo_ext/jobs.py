@@ -52,6 +52,12 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.synthesis.voice:voice",
         "show=anna.voice",
     ),
+    "export": Job(
+        "models -> a bundle that speaks without torch: ONNX, TensorRT engines, a Triton repository, a Riva voice",
+        "nemo_ext.export.config:ExportConfig",
+        "nemo_ext.export.run:export",
+        "acoustic=runs/vctk/model.nemo vocoder=runs/hifigan/model.nemo voices=voices out=bundle targets=[onnx,triton]",
+    ),
     "migrate": Job(
         "a FastPitch or HiFi-GAN of NeMo 1.x or 2.x -> ours; its adapters -> voice files",
         "nemo_ext.migrate.config:MigrateConfig",

@@ -86,6 +86,32 @@ def export(
     return Graph(path.name, precision, inputs, outputs, external)
 
 
+def example(graph: Any, model: Any) -> list[Any]:
+    """A tensor for each input of ``graph``, to trace it on; ``model``: the acoustic model, for sizes."""
+    import torch
+
+    batch, tokens, frames = 2, 11, 24
+    row, column = torch.zeros(batch, dtype=torch.long), torch.ones(batch, tokens)
+    reference = "mel" in graph.inputs
+    known = {
+        "text": torch.arange(batch * tokens).reshape(batch, tokens) % model.fastpitch.encoder.word_emb.num_embeddings,
+        "pitch": torch.zeros(batch, frames) if reference else 0.0 * column,
+        "pitch_scale": column,
+        "energy_scale": column,
+        "pace": 0.25 * column,
+        "volume": column,
+        "voice": torch.zeros(batch, model.voice_layout.size),
+        "style": torch.zeros(batch, model.style_size),
+        "speaker": row,
+        "spec": torch.full((batch, model.mel_spec.n_mels, frames), -5.0),
+        "mel": torch.full((batch, model.mel_spec.n_mels, frames), -5.0),
+        "lens": row + frames,
+        "statistics": torch.ones(batch, 2, model.mel_spec.n_mels),
+        "alone": row.float(),
+    }
+    return [known[name] for name in graph.inputs]
+
+
 def ports(path: Path) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """Inputs and outputs of the ONNX file at ``path``; its weights are not read.
 
@@ -141,7 +167,7 @@ def _put_tables(model: Any, tables: Mapping[str, Any], path: Path) -> tuple[str,
     try:
         with beside.open("wb") as file:
             for name, array in arrays.items():
-                file.write(memoryview(array).cast("B"))
+                file.write(array.data)
                 tensor = there[name]
                 tensor.data_location = onnx.TensorProto.EXTERNAL
                 told = {"location": data.name, "offset": str(offset), "length": str(array.nbytes)}

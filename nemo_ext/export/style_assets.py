@@ -46,12 +46,14 @@ class StyleAssets:
 
 def write_style(assets: StyleAssets, folder: Path) -> str:
     """Write ``assets`` into ``folder``; the file's name."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {f"{_NAMED}{name}": vector for name, vector in assets.named.items()}
     tensors |= {"token_values": assets.token_values, "typical_deviation": assets.typical_deviation}
     tensors["typical_range"] = np.array(assets.typical_range, np.float32)
-    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, folder / STYLE)
+    # as bytes: safetensors' own way to a file makes one that only its owner may read
+    content = save({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()})
+    (folder / STYLE).write_bytes(content)
     return STYLE
 
 

@@ -1,0 +1,29 @@
+"""Options of ``nemo-ext export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nemo_ext.config import option
+from nemo_ext.export.tensorrt import ProfileConfig
+
+TARGETS = ("onnx", "tensorrt", "tensorrt_rtx", "triton", "riva")
+
+
+@dataclass
+class ExportConfig:
+    """Make a bundle of an acoustic model and a vocoder, or check one with ``verify``."""
+
+    acoustic: str = option("", "acoustic model, a .nemo file", path=True)
+    vocoder: str = option("", "vocoder, a .nemo file: HiFi-GAN or Vocos", path=True)
+    voices: str = option("", "folder of .voice files that go into the bundle beside the base voices", path=True)
+    out: str = option(
+        "", "folder of the bundle to write; a bundle that is there is replaced when all is done", path=True
+    )
+    targets: list[str] = option(["onnx"], f"what to make: {', '.join(TARGETS)}; onnx always is")
+    precision: str = option("fp32", "of decoder and vocoder; the text side is fp32 always", choices=("fp32", "fp16"))
+    licence: str = option("", "of the models, told in the bundle: CC-BY-4.0, ...; unknown when left out", verbatim=True)
+    language: str = option("", "Riva: language of the voice, en-US or de-DE; from the base voices when left out")
+    verify: str = option("", "bundle to check instead: every hash, name, type, shape and voice", path=True)
+    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS")
+    profile: ProfileConfig = field(default_factory=ProfileConfig)

@@ -1,0 +1,271 @@
+"""The job ``nemo-ext export``: models -> a bundle, compared with them before it takes its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nemo_ext import voices
+from nemo_ext.corpus.progress import Progress, clock
+from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.export import bundle as bundles
+from nemo_ext.export.bundle import INDEX, PARITY, VOICES, Bundle
+from nemo_ext.export.config import TARGETS, ExportConfig
+from nemo_ext.voices import SUFFIX, Voice
+
+_ENGINES = ("tensorrt", "tensorrt_rtx")
+
+
+def export(cfg: ExportConfig) -> Path:
+    """Write the bundle ``cfg.out``, or check the one at ``cfg.verify``; its folder is returned.
+
+    Raises:
+        NemoExtError: an option is missing or cannot be, models that do not belong together or have no graph, a graph
+            that is not the model beyond the tolerance, a disk that is full; then nothing is left behind, and a bundle
+            that was there is untouched. With ``verify``: the bundle is not as it was written.
+    """
+    if cfg.verify:
+        return _verified(cfg)
+    out = _checked(cfg)
+    began = time.monotonic()
+    beside = out.with_name(f".exporting-{out.name}-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        bundle = _written(cfg, beside, _previous(out))
+        _take_place(beside, out)
+    except OSError as error:
+        raise NemoExtError(f"{out} could not be written: {error.strerror or error}; free some space") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) / 2**20
+    spoken = len(list((out / VOICES).glob(f"*{SUFFIX}")))
+    print(f"{out}: a bundle of {size:.0f} MiB with {spoken} voices, in {clock(time.monotonic() - began)}")
+    print(f'  nemo-ext say bundle={out} voice={bundle.base_voices[0].name} text="..." out=speech.wav')
+    return out
+
+
+def _verified(cfg: ExportConfig) -> Path:
+    bundle, faults = bundles.verify(cfg.verify)
+    if faults:
+        for fault in faults:
+            print(f"  {fault}", file=sys.stderr)
+        raise NemoExtError(f"{cfg.verify} is not as it was exported ({len(faults)} faults, above): export it again")
+    there = len(list((bundle.dir / VOICES).glob(f"*{SUFFIX}")))
+    print(
+        f"{cfg.verify}: whole. {len(bundle.files)} files, graphs {', '.join(bundle.graphs)}, "
+        f"{len(bundle.engines)} engines, {there} voices"
+    )
+    return bundle.dir
+
+
+def _checked(cfg: ExportConfig) -> Path:
+    for name, what in (("acoustic", "an acoustic model's .nemo file"), ("vocoder", "a vocoder's .nemo file")):
+        if not getattr(cfg, name):
+            raise NemoExtError(f"{name}= is missing: give {what}")
+    for target in cfg.targets:
+        if target not in TARGETS:
+            raise NemoExtError(f"targets: '{target}' is not one of {', '.join(TARGETS)}{nearest(target, TARGETS)}")
+    if not cfg.out:
+        raise NemoExtError("out= is missing: name the folder of the bundle to write")
+    out = Path(cfg.out).expanduser()
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file()):
+        raise NemoExtError(f"out={cfg.out} holds something else than a bundle: give another folder")
+    if cfg.voices and not Path(cfg.voices).expanduser().is_dir():
+        raise NemoExtError(f"voices={cfg.voices} is no folder: give one with {SUFFIX} files in it")
+    return out
+
+
+def _previous(out: Path) -> Bundle | None:
+    try:
+        return bundles.read(out)
+    except NemoExtError:  # of another format, or none
+        return None
+
+
+def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None) -> Bundle:
+    """The bundle in ``folder``, whole and compared."""
+    import torch
+
+    from nemo_ext import _nemo  # these cost seconds; a wrong option should not
+
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    _say("reading the models")
+    acoustic, vocoder = _nemo.restore(cfg.acoustic), _nemo.restore(cfg.vocoder)
+    if not hasattr(acoustic, "voice_layout"):
+        raise NemoExtError(f"acoustic={cfg.acoustic} is a {type(acoustic).__name__}: give an acoustic model")
+    if not hasattr(vocoder, "decode"):
+        raise NemoExtError(f"vocoder={cfg.vocoder} is a {type(vocoder).__name__}: give a vocoder")
+    if differing := acoustic.mel_spec.differences(vocoder.mel_spec):
+        raise NemoExtError(
+            "the acoustic model and the vocoder were made for different mels, so they cannot speak together: "
+            f"{', '.join(differing)}; train one of them with the other's settings"
+        )
+    bundle = describe(acoustic, folder, cfg.licence)
+    cast = _voices(cfg, acoustic, bundle, previous)
+    write_assets(acoustic, bundle)
+    write_graphs(acoustic, vocoder, bundle, cfg.precision)
+    for library in (target for target in cfg.targets if target in _ENGINES):
+        from nemo_ext.export import tensorrt
+
+        print(tensorrt.table(tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)))
+    compare(acoustic, vocoder, bundle, cast, cfg.precision)
+    for target, write in (("triton", _triton), ("riva", _riva)):
+        if target in cfg.targets:
+            write(cfg, acoustic, bundle, cast)
+    bundle.write()
+    return bundle
+
+
+def describe(acoustic: Any, folder: Path, licence: str = "") -> Bundle:
+    """A bundle of ``acoustic`` in ``folder``, still without files."""
+    import torch
+
+    return Bundle(
+        dir=folder,
+        name=acoustic.origin,
+        mel=acoustic.mel_spec,
+        base_hash=acoustic.weights_hash(),
+        layout=acoustic.voice_layout,
+        style_size=acoustic.style_size,
+        energy=acoustic.fastpitch.energy_predictor is not None,
+        base_voices=list(acoustic.voices),
+        made_with={
+            **{name: metadata.version(name) for name in ("nemo_ext", "nemo_toolkit", "onnx")},
+            "torch": torch.__version__,
+        },
+        licences={"nemo_ext": "Apache-2.0", "models": licence or "unknown"},
+    )
+
+
+def write_assets(acoustic: Any, bundle: Bundle) -> None:
+    """The text side and the styles of ``acoustic``."""
+    from nemo_ext.export.style_assets import StyleAssets, write_style
+    from nemo_ext.export.text_assets import write_text
+
+    write_text(acoustic.frontend, bundle.dir)
+    if acoustic.style is not None:
+        write_style(StyleAssets.of(acoustic), bundle.dir)
+
+
+def write_graphs(acoustic: Any, vocoder: Any, bundle: Bundle, precision: str) -> None:
+    """The ONNX graphs of both models, in the open layout."""
+    from nemo_ext.export import onnx
+    from nemo_ext.export.graphs import AcousticGraph, StyleGraph, VocoderGraph
+
+    made: list[tuple[str, Any, str]] = [
+        ("acoustic", AcousticGraph(acoustic, precision), precision),
+        ("vocoder", VocoderGraph(vocoder, precision), precision),
+    ]
+    if acoustic.style is not None:
+        made.append(("style_encoder", StyleGraph(acoustic), "fp32"))
+    with Progress(len(made), "exporting graphs") as progress:
+        for name, graph, of in made:
+            example = onnx.example(graph, acoustic)
+            bundle.graphs[name] = onnx.export(graph, example, bundle.dir / f"{name}.onnx", of)
+            progress.step()
+
+
+def compare(acoustic: Any, vocoder: Any, bundle: Bundle, cast: Sequence[Voice], precision: str) -> None:
+    """Write parity.json, say the worst case of each graph and backend.
+
+    Raises:
+        NemoExtError: one is beyond the tolerance.
+    """
+    from nemo_ext.export import parity
+
+    vectors = np.stack([voice.vector for voice in cast])
+    styles = [style for voice in cast for style in voice.styles.values()] or [np.zeros(bundle.style_size, np.float32)]
+    mels = [parity.mel_of(acoustic, vectors, frames, batch) for frames, batch in ((30, 1), (400, 1), (100, 8))]
+    rows: list[parity.Row] = []
+    opened = _sessions(bundle)
+    total = sum({"acoustic": len(parity.CASES), "vocoder": len(mels), "style_encoder": 2}[name] for name, _ in opened)
+    with Progress(total, "comparing graphs and models") as progress:
+        for name, open_one in opened:
+            session = open_one()
+            if name == "acoustic":
+                rows += parity.acoustic(acoustic, session, precision, vectors, np.stack(styles), progress)
+            elif name == "vocoder":
+                rows += parity.vocoder(vocoder, session, precision, mels, progress)
+            else:
+                rows += parity.style_encoder(acoustic, session, progress)
+    told = json.dumps(parity.report(rows, precision), indent=1) + "\n"
+    (bundle.dir / PARITY).write_text(told, encoding="utf-8")
+    print(parity.worst(rows))
+    parity.refuse(rows)
+
+
+def _sessions(bundle: Bundle) -> list[tuple[str, Callable[[], Any]]]:
+    """Every graph on every backend that is here: ONNX Runtime, and its engines where there is an NVIDIA GPU."""
+    from nemo_ext.runtime.choose import gpu_present, open_session
+
+    found: list[tuple[str, Callable[[], Any]]] = [
+        (name, partial(open_session, bundle.path(name), "onnxruntime")) for name in bundle.graphs
+    ]
+    for engine in bundle.engines if gpu_present() else ():
+        made = bundle.dir / engine.file
+        found.append((engine.graph, partial(open_session, bundle.path(engine.graph), "tensorrt", engine=made)))
+    return found
+
+
+def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, previous: Bundle | None) -> list[Voice]:
+    """Write the base voices, those of ``cfg.voices`` and those that somebody put into the bundle before."""
+    folder = bundle.dir / VOICES
+    folder.mkdir()
+    cast = {voice.name: acoustic.base_voice(voice.name) for voice in acoustic.voices}
+    for name in cast:
+        if "/" in name or name.startswith("."):
+            raise NemoExtError(f"base voice '{name}' cannot be the name of a file in a bundle: rename it")
+    places = [Path(cfg.voices).expanduser()] if cfg.voices else []
+    places += [previous.dir / VOICES] if previous is not None else []
+    for place in places:
+        for path in sorted(place.glob(f"*{SUFFIX}")):
+            if path.stem in cast:
+                continue
+            voice = voices.load(path)
+            if (voice.base_hash, voice.layout.hash) != (bundle.base_hash, bundle.layout.hash):
+                raise NemoExtError(
+                    f"{path} was made for the base model '{voice.base}' ({voice.base_hash}), and this is "
+                    f"'{bundle.name}' ({bundle.base_hash}): take it out of {place}, or adapt the voice to this model"
+                )
+            cast[path.stem] = voice
+    for name, voice in cast.items():
+        voices.save(voice, folder / f"{name}{SUFFIX}")
+    return list(cast.values())
+
+
+def _triton(cfg: ExportConfig, acoustic: Any, bundle: Bundle, cast: Sequence[Voice]) -> None:
+    raise NotImplementedError
+
+
+def _riva(cfg: ExportConfig, acoustic: Any, bundle: Bundle, cast: Sequence[Voice]) -> None:
+    raise NotImplementedError
+
+
+def _take_place(beside: Path, out: Path) -> None:
+    """Put the finished folder in its place; what was there goes only then."""
+    old = out.with_name(f".replaced-{out.name}-{os.getpid()}")
+    if out.is_dir():
+        os.replace(out, old)
+    try:
+        os.replace(beside, out)
+    except OSError:
+        if old.is_dir():
+            os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
