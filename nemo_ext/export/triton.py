@@ -95,7 +95,7 @@ def write_triton(
         if faults:
             raise NemoExtError(f"the Triton repository would be wrong: {'; '.join(faults)}")
     made = ", ".join(sorted(path.name for path in out.iterdir()))
-    return [f"Triton: models {made} in {out}", *lines]
+    return [f"Triton: models {made}", *lines]
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,8 @@ def _model(
                 {"key": f"{sm[:-1]}.{sm[-1]}", "value": file} for sm, file in sorted(named.items())
             ]
         alone = "; only texts of equal length share a batch" if _takes(told, "text") else ""
-        lines.append(
-            f"{name}: TensorRT {engines[0].version} for {', '.join(e.gpu for e in engines)}; Triton's own TensorRT must "
-            f"be of that version{alone}"
-        )
+        gpus = ", ".join(engine.gpu for engine in engines)
+        lines.append(f"{name}: TensorRT {engines[0].version} for {gpus}, which Triton's must be as well{alone}")
     else:
         if cfg.backend == "tensorrt":
             lines.append(f"{name}: the bundle has no TensorRT engine for it, so ONNX Runtime runs it")

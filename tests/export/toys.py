@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from nemo_ext.export import onnx as onnx_files
 from nemo_ext.export.bundle import Bundle
@@ -31,18 +32,18 @@ def make(folder: Path) -> Toys:
     """The bundle in ``folder / "bundle"``: ada and ben, with three styles; IPA for English and German."""
     import dataclasses
 
-    from tests.models.acoustic.test_styled import styled
-    from tests.models.vocoder.test_hifigan import make as make_vocoder
-
+    from nemo_ext import _nemo
+    from nemo_ext.models.vocoder.hifigan import HifiGan
     from nemo_ext.text.config import TextConfig
     from nemo_ext.text.frontend import TextFrontend
+    from tests.models.acoustic.test_styled import styled
+    from tests.models.vocoder.conftest import TOYS, _shipped
 
     frontend = TextFrontend(TextConfig(alphabet="ipa", g2p="graphemes", languages=["en", "de"], normalize=False))
     model = styled(text=dataclasses.asdict(frontend.config)).eval()
-    vocoder = make_vocoder()
-    acoustic_file, vocoder_file = folder / "acoustic.nemo", folder / "vocoder.nemo"
-    model.save_to(str(acoustic_file))
-    vocoder.save_to(str(vocoder_file))
+    vocoder = HifiGan(OmegaConf.merge(_shipped("hifigan", "tiny"), TOYS["hifigan"])).eval()
+    acoustic_file = _nemo.save(model, folder / "acoustic.nemo")
+    vocoder_file = _nemo.save(vocoder, folder / "vocoder.nemo")
     voices = [model.base_voice(voice.name) for voice in model.voices]
     rows = tables(voices, model.style_size)
     out = folder / "bundle"
