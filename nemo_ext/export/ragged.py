@@ -12,6 +12,7 @@ Made from the ONNX file, so that neither torch nor the model is needed.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import numpy as np
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export import onnx as onnx_files
 from nemo_ext.export.bundle import Graph
-from nemo_ext.export.files import link_or_copy
 
 LENGTHS = "batch_lengths"
 # what stands behind the end of an utterance; of ``text`` it is the padding token
@@ -187,7 +187,7 @@ def _written(model: Any, dense: Path, out: Path, precision: str) -> Graph:
         told.value = external.setdefault(told.value, f"{out.name}.data{len(external) or ''}")
     try:
         for source, target in external.items():
-            link_or_copy(dense.parent / source, out.parent / target)
+            shutil.copyfile(dense.parent / source, out.parent / target)
         onnx.save(model, str(beside))
         onnx.checker.check_model(str(beside))
         os.replace(beside, out)

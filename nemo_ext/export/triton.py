@@ -17,6 +17,7 @@ those of its models are the number of requests in a batch. Outputs are as long a
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,7 +229,7 @@ def _graph_file(bundle: Bundle, name: str, target: Path, ragged: bool) -> Graph:
         return write_ragged(source, target, graph.precision, pad=table.pad, blank=table.space)
     link_or_copy(source, target)
     for file in graph.external:  # under its own name, which stands in the graph
-        link_or_copy(bundle.dir / file, target.parent / file)
+        shutil.copyfile(bundle.dir / file, target.parent / file)
     return graph
 
 

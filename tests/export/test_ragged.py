@@ -138,7 +138,7 @@ def test_rows_that_are_not_as_many_as_utterances_are_refused(toy_export: Toys, t
     """They would be spread over the batch without a word."""
     write_ragged(toy_export.bundle.path(graph), tmp_path / "ragged.onnx", "fp32", pad=0, blank=1)
     feeds = utterances(toy_export, graph, [12])
-    for name in ("voice", "speaker"):
+    for name in ("voice", "style", "speaker"):
         if name in feeds:
             feeds[name] = np.repeat(feeds[name], 2, axis=0)
     with pytest.raises(Exception, match="ragged/in/concat"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 
@@ -29,9 +31,7 @@ class Toys:
 
 
 def make(folder: Path) -> Toys:
-    """The bundle in ``folder / "bundle"``: ada and ben, with three styles; IPA for English and German."""
-    import dataclasses
-
+    """The bundle in ``folder / "bundle"``: ada and ben, each with two styles; IPA for English and German."""
     from nemo_ext import _nemo
     from nemo_ext.models.vocoder.hifigan import HifiGan
     from nemo_ext.text.config import TextConfig
@@ -44,7 +44,14 @@ def make(folder: Path) -> Toys:
     vocoder = HifiGan(OmegaConf.merge(_shipped("hifigan", "tiny"), TOYS["hifigan"])).eval()
     acoustic_file = _nemo.save(model, folder / "acoustic.nemo")
     vocoder_file = _nemo.save(vocoder, folder / "vocoder.nemo")
-    voices = [model.base_voice(voice.name) for voice in model.voices]
+    rng = np.random.default_rng(0)
+    voices = [
+        dataclasses.replace(
+            model.base_voice(voice.name),
+            styles={name: rng.normal(0, 0.5, model.style_size).astype(np.float32) for name in ("sad", "happy")},
+        )
+        for voice in model.voices
+    ]
     rows = tables(voices, model.style_size)
     out = folder / "bundle"
     out.mkdir()
