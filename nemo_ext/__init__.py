@@ -18,12 +18,16 @@ __all__ = ["__version__", "load"]
 
 
 def load(
-    acoustic: str | Path | AcousticModel,
+    acoustic: str | Path | AcousticModel | None = None,
     vocoder: str | Path | VocoderModel | None = None,
     device: str = "auto",
     voices: str | Path | None = None,
+    *,
+    bundle: str | Path | None = None,
+    backend: str = "auto",
+    threads: int = 0,
 ) -> Pipeline:
     """A voice ready to speak: see `nemo_ext.synthesis.pipeline.load`."""
     from nemo_ext.synthesis import pipeline
 
-    return pipeline.load(acoustic, vocoder, device, voices)
+    return pipeline.load(acoustic, vocoder, device, voices, bundle=bundle, backend=backend, threads=threads)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from pathlib import Path
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.runtime import onnxruntime, openvino
 from nemo_ext.runtime.session import Session
 
+_log = logging.getLogger(__name__)
 BACKENDS = ("auto", "tensorrt", "cuda", "openvino", "onnxruntime")
 
 
@@ -37,7 +39,13 @@ def open_session(
                 f"backend=tensorrt, and there is no engine for {path.name} here: export the bundle with "
                 "targets=[onnx,tensorrt] on a machine with this GPU, or give another backend"
             )
-        return _tensorrt(engine)
+        try:
+            return _tensorrt(engine)
+        except NemoExtError as error:
+            if backend != "auto":
+                raise
+            _log.warning("%s is not used: %s", engine.name, error)
+            chosen = choose(backend)
     if chosen == "openvino":
         bf16 = precision == "bf16" and openvino.has_bf16()
         return openvino.OpenVinoSession(path, threads, "bf16" if bf16 else "fp32")

@@ -20,16 +20,18 @@ class Cast:
             NemoExtError: ``folder`` is none.
         """
         self.acoustic = acoustic
-        self.folder = Path(folder).expanduser() if folder else None
-        if self.folder is not None and not self.folder.is_dir():
+        self.folders = [Path(folder).expanduser()] if folder else []
+        if self.folders and not self.folders[0].is_dir():
             raise NemoExtError(f"voices={folder} is no folder: give one with {SUFFIX} files in it")
+        if hasattr(acoustic, "voice_folder"):  # a bundle brings its own
+            self.folders.append(acoustic.voice_folder)
         self._base: dict[str, Voice] = {}
         self._files: dict[Path, tuple[int, Voice]] = {}  # when it was written, what was read
 
     @property
     def names(self) -> list[str]:
-        """Base voices in the model's order, then the folder's files."""
-        there = sorted(p.stem for p in self.folder.glob(f"*{SUFFIX}")) if self.folder else []
+        """Base voices in the model's order, then the folders' files."""
+        there = sorted({p.stem for folder in self.folders for p in folder.glob(f"*{SUFFIX}")})
         base = [voice.name for voice in self.acoustic.voices]
         return base + [name for name in there if name not in base]
 
@@ -56,8 +58,9 @@ class Cast:
             return self._base[name]
         if name.endswith(SUFFIX):
             return self._from_file(Path(name).expanduser())
-        if self.folder is not None and (self.folder / f"{name}{SUFFIX}").is_file():
-            return self._from_file(self.folder / f"{name}{SUFFIX}")
+        for folder in self.folders:
+            if (folder / f"{name}{SUFFIX}").is_file():
+                return self._from_file(folder / f"{name}{SUFFIX}")
         some = ", ".join(self.names[:8]) + (f" and {len(self.names) - 8} more" if len(self.names) > 8 else "")
         raise NemoExtError(f"no voice '{name}' in this model{nearest(name, self.names) or '.'} It has: {some}")
 

@@ -13,6 +13,12 @@ class SayConfig:
 
     acoustic: str = option("", "acoustic model, a .nemo file", verbatim=True)
     vocoder: str = option("", "vocoder, a .nemo file; without one the audio comes from Griffin-Lim", verbatim=True)
+    bundle: str = option("", "folder that `nemo-ext export` made, instead of acoustic= and vocoder=", path=True)
+    backend: str = option(
+        "auto",
+        "what runs a bundle: the first that is there, or the one that is named; cuda and onnxruntime are ONNX Runtime",
+        choices=("auto", "tensorrt", "cuda", "openvino", "onnxruntime"),
+    )
     text: str = option("", "what to speak, of any length; '-' reads standard input", verbatim=True)
     text_file: str = option("", "file with the text, UTF-8, instead of text=", verbatim=True)
     out: str = option("speech.wav", "file to write, .wav or .flac, 16-bit", verbatim=True)

@@ -1,7 +1,8 @@
 """The chain text -> tokens -> mel -> audio: the only place that knows it.
 
-Whoever speaks, in a job, a notebook, a server or a test, does so through `Pipeline.say`. It depends on the two
-protocols in types.py and on no model class.
+Whoever speaks, in a job, a notebook, a server or a test, does so through `Pipeline.say`. It works on arrays; who
+computes is a `Side`: models in torch, known by the two protocols in types.py and by no class, or a bundle, which
+needs no torch.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.synthesis import joining
 from nemo_ext.synthesis.casting import Cast
-from nemo_ext.synthesis.prosody import NEUTRAL, Prosody, Settings, check_range, plan
+from nemo_ext.synthesis.prosody import Prosody, Settings, check_range, plan
+from nemo_ext.synthesis.sides import Side
 from nemo_ext.synthesis.styling import find_style
 from nemo_ext.types import AcousticModel, Speech, Tokens, VocoderModel
 from nemo_ext.voices import Vector, Voice
+
+if TYPE_CHECKING:
+    from nemo_ext.runtime.vocoder import VocoderRunner
+    from nemo_ext.synthesis.bundled import BundledAcoustic
 
 SENTENCE_PAUSE = 0.40  # seconds at pace 1, from the last sound of one to the first of the next
 CLAUSE_PAUSE = 0.20  # where a sentence was too long for one breath
@@ -45,23 +50,45 @@ class _Piece:
 
 
 def load(
-    acoustic: str | Path | AcousticModel,
+    acoustic: str | Path | AcousticModel | None = None,
     vocoder: str | Path | VocoderModel | None = None,
     device: str = "auto",
     voices: str | Path | None = None,
+    *,
+    bundle: str | Path | None = None,
+    backend: str = "auto",
+    threads: int = 0,
 ) -> Pipeline:
     """A voice ready to speak: ``load("A/model.nemo", "B/model.nemo").say("Hello.")``.
 
     Args:
         acoustic: path of an acoustic model's ``.nemo`` file, or the model itself.
         vocoder: the same for the vocoder; without one the audio comes from Griffin-Lim.
-        device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto``, the first GPU where there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto``, the first GPU where there is one; not of a bundle.
         voices: folder of voice files, which can then be named without path and ending.
+        bundle: folder that ``nemo-ext export`` made, instead of the two models; needs no torch.
+        backend: what runs a bundle's graphs, ``auto`` or one of runtime/choose.py.
+        threads: of the processor, for a bundle; 0 takes every core.
 
     Raises:
-        NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec.
+        NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec; a
+            bundle is damaged, or its backend not there; models and a bundle are both given, or neither is.
     """
-    return Pipeline(_model(acoustic, device), None if vocoder is None else _model(vocoder, device), device, voices)
+    if bundle is not None:
+        if acoustic is not None or vocoder is not None:
+            raise NemoExtError("bundle= holds an acoustic model and a vocoder: leave acoustic= and vocoder= out")
+        if device not in ("auto", "cpu"):
+            raise NemoExtError(f"device={device} is for models: with bundle= say backend=, which names the device too")
+        from nemo_ext.synthesis.bundled import open_bundle
+
+        return Pipeline(*open_bundle(bundle, backend, threads), device, voices)
+    if acoustic is None:
+        raise NemoExtError("acoustic= is missing: give an acoustic model's .nemo file, or bundle=")
+    if backend != "auto":
+        raise NemoExtError(f"backend={backend} is for bundle=: a .nemo file is run by torch, on device=")
+    from nemo_ext.synthesis.models import restored
+
+    return Pipeline(restored(acoustic, device), None if vocoder is None else restored(vocoder, device), device, voices)
 
 
 class Pipeline:
@@ -69,31 +96,26 @@ class Pipeline:
 
     def __init__(
         self,
-        acoustic: AcousticModel,
-        vocoder: VocoderModel | None = None,
+        acoustic: AcousticModel | BundledAcoustic,
+        vocoder: VocoderModel | VocoderRunner | None = None,
         device: str = "auto",
         voices: str | Path | None = None,
     ) -> None:
-        if not hasattr(acoustic, "predict_mel"):
-            raise NemoExtError(f"acoustic= is a {type(acoustic).__name__}, which reads no text: give an acoustic model")
-        if vocoder is not None and not hasattr(vocoder, "decode"):
-            raise NemoExtError(f"vocoder= is a {type(vocoder).__name__}, which makes no audio: give a vocoder")
-        self.device = _device(device)
-        self.notes: list[str] = []
-        if vocoder is None:
-            from nemo_ext.models.vocoder.griffin_lim import GriffinLim
-
-            vocoder = GriffinLim(acoustic.mel_spec)
-            self.notes.append("no vocoder was given: audio by Griffin-Lim, which sounds metallic")
-        if differing := acoustic.mel_spec.differences(vocoder.mel_spec):
+        self.side = _side(acoustic, vocoder, device)
+        self.acoustic, self.vocoder, self.device = self.side.acoustic, self.side.vocoder, self.side.device
+        self.notes: list[str] = self.side.notes
+        if differing := self.acoustic.mel_spec.differences(self.vocoder.mel_spec):
             raise NemoExtError(
                 "the acoustic model and the vocoder were made for different mels, so they cannot speak together: "
                 f"{', '.join(differing)}; train one of them with the other's settings"
             )
-        self.acoustic: Any = _at(acoustic, self.device)
-        self.vocoder: Any = _at(vocoder, self.device)
-        self.mel_spec = acoustic.mel_spec
+        self.mel_spec = self.acoustic.mel_spec
         self.cast = Cast(self.acoustic, voices)
+
+    @property
+    def backend(self) -> str:
+        """What computes, as a person reads it."""
+        return self.side.backend
 
     @property
     def voices(self) -> list[str]:
@@ -170,10 +192,7 @@ class Pipeline:
 
         What it lacks against the recording is the vocoder's doing, not the acoustic model's.
         """
-        from nemo_ext.audio.mel import log_mel
-
-        mel = torch.from_numpy(log_mel(np.ascontiguousarray(audio, dtype=np.float32), self.mel_spec))
-        return self._decode(mel[None].to(self.device))[: len(audio)]
+        return _finite(self.side.copy(np.ascontiguousarray(audio, dtype=np.float32)))[: len(audio)]
 
     def _voice(self, name: str | None) -> tuple[Voice, list[str]]:
         if name is not None:
@@ -182,46 +201,13 @@ class Pipeline:
         others = f" of {len(names)}" if len(names) > 1 else ""
         return self.cast.find(names[0]), [f"no voice was given: '{names[0]}', the first{others}"]
 
-    @torch.inference_mode()
     def _speak(
         self, tokens: Tokens, voice: Voice, style: Vector | None, settings: Settings, pause: float, volume: float
     ) -> _Piece:
-        def given(name: str) -> Any:
-            value = settings[name]
-            return torch.from_numpy(value).to(self.device)[None] if isinstance(value, np.ndarray) else value
-
-        # a model is asked only for what somebody asked for: not every one knows all of it
-        more = {name: given(name) for name in ("pitch_range", "energy") if _differs(settings[name], NEUTRAL[name])}
-        if style is not None:
-            more["style"] = torch.from_numpy(style).to(self.device)[None]
-        ids = torch.from_numpy(tokens.ids).to(self.device)[None]
-        said = self.acoustic.predict_mel(
-            ids,
-            torch.tensor([ids.shape[1]], device=self.device),
-            torch.from_numpy(voice.vector).to(self.device)[None],
-            pitch_stats=torch.tensor([[voice.pitch_mean, voice.pitch_std]], device=self.device),
-            pace=given("pace"),
-            pitch_shift=given("pitch"),
-            **more,
-        )
-        mel = said.mel[:, :, : int(said.mel_lens[0])]
+        said = self.side.speak(tokens, voice, style, settings)
         gain = settings["volume"]
-        return _Piece(
-            tokens,
-            said.durations[0].cpu().numpy(),
-            said.pitch[0].float().cpu().numpy(),
-            mel[0].float().cpu().numpy(),
-            self._decode(mel),
-            pause,
-            gain - np.float32(volume) if isinstance(gain, np.ndarray) else None,
-        )
-
-    @torch.inference_mode()
-    def _decode(self, mel: torch.Tensor) -> np.ndarray:
-        audio: np.ndarray = self.vocoder.decode(mel)[0].float().cpu().numpy()
-        if not np.isfinite(audio).all():
-            raise NemoExtError("the model's audio has NaN or infinite samples: its training failed; train it again")
-        return audio
+        relative = gain - np.float32(volume) if isinstance(gain, np.ndarray) else None
+        return _Piece(tokens, said.durations, said.pitch, said.mel, _finite(said.audio), pause, relative)
 
     def _join(self, pieces: list[_Piece], voice: str, volume: float, notes: list[str]) -> Speech:
         spec, hop = self.mel_spec, self.mel_spec.hop_length
@@ -321,33 +307,22 @@ def _left_out(unknown: list[tuple[str, int]], most: int = 8) -> str:
     return f"left out, since no token stands for it: {', '.join(named)}{more}"
 
 
-def _differs(value: float | np.ndarray, neutral: float) -> bool:
-    return isinstance(value, np.ndarray) or value != neutral
+def _finite(audio: np.ndarray) -> np.ndarray:
+    if not np.isfinite(audio).all():
+        raise NemoExtError("the model's audio has NaN or infinite samples: its training failed; train it again")
+    return audio
 
 
 def _shortened(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise NemoExtError(f"no device '{name}': give auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise NemoExtError(f"device={name}, but torch sees no GPU here: give device=cpu")
-    return device
+def _side(acoustic: Any, vocoder: Any, device: str) -> Side:
+    # a bundle's acoustic model has a session where others have weights; asking for the class would import torch
+    if hasattr(acoustic, "session"):
+        from nemo_ext.synthesis.bundled import BundleSide
 
+        return BundleSide(acoustic, vocoder)
+    from nemo_ext.synthesis.models import ModelSide
 
-def _model(source: Any, device: str) -> Any:
-    if not isinstance(source, str | Path):
-        return source
-    from nemo_ext import _nemo
-
-    return _nemo.restore(source, _device(device))
-
-
-def _at(model: Any, device: torch.device) -> Any:
-    return model.to(device).eval() if isinstance(model, torch.nn.Module) else model
+    return ModelSide(acoustic, vocoder, device)

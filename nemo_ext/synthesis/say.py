@@ -23,8 +23,11 @@ def say(cfg: SayConfig) -> Speech:
         NemoExtError: a missing option, an unreadable text, a place that cannot be written, or anything that
             `Pipeline.say` refuses. Nothing is written then.
     """
-    if not cfg.acoustic:
-        raise NemoExtError("acoustic= is missing: give the path of an acoustic model's .nemo file")
+    if cfg.bundle and (cfg.acoustic or cfg.vocoder):
+        both = "acoustic=" if cfg.acoustic else "vocoder="
+        raise NemoExtError(f"{both} and bundle= are both given: leave one out; a bundle holds both models")
+    if not cfg.acoustic and not cfg.bundle:
+        raise NemoExtError("acoustic= is missing: give the path of an acoustic model's .nemo file, or a bundle=")
     out = _writable("out", cfg.out, FORMATS, "audio format")
     timings = _writable("timings", cfg.timings, (".json",), "format of timings") if cfg.timings else None
     text = _text(cfg)
@@ -33,7 +36,14 @@ def say(cfg: SayConfig) -> Speech:
     from nemo_ext.audio.io import write  # these cost seconds; a wrong option should not
     from nemo_ext.synthesis.pipeline import load
 
-    pipeline = load(cfg.acoustic, cfg.vocoder or None, cfg.device, cfg.voices or None)
+    pipeline = load(
+        cfg.acoustic or None,
+        cfg.vocoder or None,
+        cfg.device,
+        cfg.voices or None,
+        bundle=cfg.bundle or None,
+        backend=cfg.backend,
+    )
     started = time.perf_counter()
     speech = pipeline.say(
         text,
@@ -53,7 +63,10 @@ def say(cfg: SayConfig) -> Speech:
         write_timings(timings, speech)
     seconds = len(speech.audio) / speech.sample_rate
     voice = pipeline.cast.find(cfg.voice or speech.voice)
-    print(f"{out}: {seconds:.2f} s, voice {voice}, made in {taken:.2f} s ({taken / seconds:.3f} of real time)")
+    print(
+        f"{out}: {seconds:.2f} s, voice {voice}, made in {taken:.2f} s ({taken / seconds:.3f} of real time)"
+        + (f", by {pipeline.backend}" if cfg.bundle else "")
+    )
     for note in speech.notes:
         print(f"  note: {note}")
     return speech

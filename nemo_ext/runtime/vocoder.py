@@ -1,0 +1,60 @@
+"""A vocoder's graph, run whole or in chunks of one length that join without a seam.
+
+A vocoder hears only some frames to either side of what it makes: its *reach*, measured here and not believed. A chunk
+that is computed with that much context equals the same part of the whole utterance, so chunks may all have one length,
+which a backend compiles once. The first and the last chunk lie at the ends of the utterance, where the network pads
+with its own zeros; none is made longer with silence, which would be something else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nemo_ext.runtime.chunks import windows
+from nemo_ext.runtime.session import Session
+from nemo_ext.types import MelSpec
+
+LONGEST_REACH = 48  # frames; what hears further is run whole
+_QUIET = -5.0  # log-mel that the reach is measured on
+
+
+class VocoderRunner:
+    """mel -> audio with one or two sessions of the same graph."""
+
+    def __init__(self, session: Session, mel_spec: MelSpec, fixed: Session | None = None, reach: int = 0) -> None:
+        """``fixed``: takes only ``(1, n_mels, chunk)``; ``reach``: frames of context that its chunks need."""
+        self.session, self.mel_spec, self.fixed, self.reach = session, mel_spec, fixed, reach
+
+    def decode(self, mel: np.ndarray) -> np.ndarray:
+        """Log-mel ``(n_mels, T_mel)`` float32 -> audio ``(T_mel * hop_length,)`` in [-1, 1]."""
+        hop, frames = self.mel_spec.hop_length, mel.shape[1]
+        width = 0 if self.fixed is None else self.fixed.inputs[0].shape[2]
+        if self.fixed is None or not isinstance(width, int) or frames < width:
+            return _run(self.session, mel)
+        audio = np.empty(frames * hop, np.float32)
+        for window in windows(frames, width, self.reach):
+            part = _run(self.fixed, mel[:, window.start : window.start + width])
+            kept = part[(window.first - window.start) * hop : (window.last - window.start) * hop]
+            audio[window.first * hop : window.last * hop] = kept
+        return audio
+
+
+def measured_reach(session: Session, mel_spec: MelSpec, longest: int = LONGEST_REACH) -> int | None:
+    """How many frames to either side of a frame its samples depend on; None where it is more than ``longest``.
+
+    One frame in the middle is changed, and the furthest sample that moves tells. Moves below a millionth of the largest
+    one are rounding.
+    """
+    middle, hop = longest + 2, mel_spec.hop_length
+    noise = np.random.default_rng(0).normal(_QUIET, 2.0, (mel_spec.n_mels, 2 * middle + 1)).astype(np.float32)
+    changed = noise.copy()
+    changed[:, middle] += 4.0
+    moved = np.abs(_run(session, changed) - _run(session, noise)).reshape(-1, hop).max(axis=1)
+    heard = np.flatnonzero(moved > 1e-6 * moved.max())
+    reach = int(max(middle - heard[0], heard[-1] - middle)) if len(heard) else 0
+    return reach if reach <= longest else None
+
+
+def _run(session: Session, mel: np.ndarray) -> np.ndarray:
+    audio: np.ndarray = session.run({"spec": mel[None]}, ["audio"])["audio"][0, 0]
+    return audio
