@@ -13,7 +13,10 @@ from nemo_ext.errors import NemoExtError
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """``source`` at ``target`` too: the same file under a second name where the disk allows it, otherwise a copy."""
+    """``source`` at ``target`` too: the same file under a second name where the disk allows it, otherwise a copy.
+
+    Not for the weights beside a graph: onnx refuses those with a second name, for they could be anybody's file.
+    """
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)

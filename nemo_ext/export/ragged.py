@@ -12,6 +12,7 @@ Made from the ONNX file, so that neither torch nor the model is needed.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import numpy as np
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export import onnx as onnx_files
 from nemo_ext.export.bundle import Graph
-from nemo_ext.export.files import link_or_copy
 
 LENGTHS = "batch_lengths"
 # what stands behind the end of an utterance; of ``text`` it is the padding token
@@ -64,7 +64,7 @@ def write_ragged(dense: Path, out: Path, precision: str, *, pad: int, blank: int
         # an utterance without tokens was spoken as a blank: its row becomes zero again
         axes = list(range(1, len(value.type.tensor_type.shape.dim)))
         keep = before("Unsqueeze", spoken, before.constant(axes, "int64")) if axes else spoken
-        kept = behind("Cast", keep, attributes={"to": value.type.tensor_type.elem_type})
+        kept = behind("Cast", keep, attributes={"to": _kind(value)})
         behind("Mul", renamed[value.name], kept, name=value.name)
     dense_nodes = list(graph.node)
     del graph.node[:]
@@ -112,30 +112,49 @@ def _rows(nodes: _Nodes, graph: Any, renamed: dict[str, str], pad: int, blank: i
     inside = nodes("Less", place, nodes("Unsqueeze", lens, one))  # (B, T_text)
     # behind the last token stands the fill, and every place outside an utterance reads it from there
     total = nodes("Shape", "text")
-    index = nodes("Where", inside, nodes("Add", nodes("Unsqueeze", starts, one), place), total)
+    first = nodes("Unsqueeze", starts, one)  # (B, 1)
     count = nodes("Shape", lens)  # [B]
+    for value in graph.input:
+        if value.name not in PER_TOKEN and (value.name != "speaker" or speaker):
+            first = nodes("Add", first, _as_many(nodes, value, count, zero, one))
+            nodes("Identity", value.name, name=renamed[value.name])
+        elif value.name == "speaker":
+            nodes("Expand", scalar_zero, count, name=renamed["speaker"])
+    index = nodes("Where", inside, nodes("Add", first, place), total)
     spoken = nodes("Greater", lens, scalar_zero)
-    for value in list(graph.input):
-        name = value.name
-        if name in PER_TOKEN:
-            fill = nodes.constant([pad], "int64") if name == "text" else nodes.constant([_FILL[name]], "float32")
-            filled = nodes("Concat", name, fill, attributes={"axis": 0})
-            if name != "text":
-                nodes("Gather", filled, index, name=renamed[name], attributes={"axis": 0})
-                continue
-            text = nodes("Gather", filled, index, attributes={"axis": 0})
-            # attention over nothing is no number, and durations made of it would have any size
-            nothing = nodes("Unsqueeze", nodes("Not", spoken), one)
-            stands_in = nodes("And", nothing, nodes("Equal", place, scalar_zero))
-            nodes("Where", stands_in, nodes.constant(blank, "int64"), text, name=renamed[name])
-        elif name == "speaker" and not speaker:
-            nodes("Expand", scalar_zero, count, name=renamed[name])
-        else:
-            # as many rows as utterances: others would be spread over them without a word
-            tail = [int(axis.dim_value) for axis in value.type.tensor_type.shape.dim][1:]
-            shape = nodes("Concat", count, nodes.constant(tail, "int64"), attributes={"axis": 0}) if tail else count
-            nodes("Reshape", name, shape, name=renamed[name])
+    for name in [value.name for value in graph.input if value.name in PER_TOKEN]:
+        fill = nodes.constant([pad], "int64") if name == "text" else nodes.constant([_FILL[name]], "float32")
+        filled = nodes("Concat", name, fill, attributes={"axis": 0})
+        if name != "text":
+            nodes("Gather", filled, index, name=renamed[name], attributes={"axis": 0})
+            continue
+        text = nodes("Gather", filled, index, attributes={"axis": 0})
+        # attention over nothing is no number, and durations made of it would have any size
+        nothing = nodes("Unsqueeze", nodes("Not", spoken), one)
+        stands_in = nodes("And", nothing, nodes("Equal", place, scalar_zero))
+        nodes("Where", stands_in, nodes.constant(blank, "int64"), text, name=renamed[name])
     return spoken
+
+
+def _as_many(nodes: _Nodes, value: Any, count: str, zero: str, one: str) -> str:
+    """Zeros ``(B, 1)``, which cannot be made if ``value`` has another number of rows than there are utterances.
+
+    Otherwise its rows would be spread over the utterances, or they over its rows, without a word. (A Reshape to the
+    number of utterances does not do: ONNX Runtime's optimizer turns that number into -1.)
+    """
+    import onnx.numpy_helper
+
+    two = nodes.constant([2], "int64")
+    single = len(value.type.tensor_type.shape.dim) == 1
+    column = nodes("Unsqueeze", value.name, one) if single else nodes("Slice", value.name, zero, one, one)
+    empty = onnx.numpy_helper.from_array(np.zeros(1, onnx.helper.tensor_dtype_to_np_dtype(_kind(value))))
+    zeros = nodes("ConstantOfShape", nodes("Concat", count, one, attributes={"axis": 0}), attributes={"value": empty})
+    beside = nodes("Concat", column, zeros, attributes={"axis": 1})
+    return nodes("Cast", nodes("Slice", beside, one, two, one), attributes={"to": onnx.TensorProto.INT64})
+
+
+def _kind(value: Any) -> int:
+    return int(value.type.tensor_type.elem_type)
 
 
 def _declare_inputs(graph: Any, speaker: bool) -> None:
@@ -144,8 +163,7 @@ def _declare_inputs(graph: Any, speaker: bool) -> None:
     declared = []
     for value in graph.input:
         if value.name in PER_TOKEN:
-            kind = value.type.tensor_type.elem_type
-            declared.append(onnx.helper.make_tensor_value_info(value.name, kind, ["T"]))
+            declared.append(onnx.helper.make_tensor_value_info(value.name, _kind(value), ["T"]))
         elif value.name != "speaker" or speaker:
             declared.append(value)
     offsets = onnx.helper.make_tensor_value_info(LENGTHS, onnx.TensorProto.INT32, ["B_plus_1"])
@@ -169,7 +187,7 @@ def _written(model: Any, dense: Path, out: Path, precision: str) -> Graph:
         told.value = external.setdefault(told.value, f"{out.name}.data{len(external) or ''}")
     try:
         for source, target in external.items():
-            link_or_copy(dense.parent / source, out.parent / target)
+            shutil.copyfile(dense.parent / source, out.parent / target)
         onnx.save(model, str(beside))
         onnx.checker.check_model(str(beside))
         os.replace(beside, out)

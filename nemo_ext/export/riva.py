@@ -11,6 +11,7 @@ riva-build.sh                 riva-build, filled in
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import tarfile
@@ -44,9 +45,10 @@ def write_riva(
     out: Path,
     voices: Sequence[Voice],
     *,
+    dense: Path,
+    precision: str,
     acoustic: Path,
     vocoder: Path,
-    graph: str = "acoustic_riva",
     voice_name: str = "",
     language: str = "",
     words: Iterable[str] = (),
@@ -55,11 +57,13 @@ def write_riva(
     """Write the folder ``out``; a folder of an earlier export is replaced when all is done.
 
     Args:
-        bundle: with a graph of the Riva layout and a vocoder.
+        bundle: with a vocoder and the text side.
+        out: folder to be.
         voices: whose vectors and styles are in the graph's tables, in their order (``subvoices.tables``).
+        dense: ONNX file of the Riva layout.
+        precision: of ``dense``.
         acoustic: .nemo file that the bundle was made of, for its configuration.
         vocoder: the same.
-        graph: name of the graph of the Riva layout in ``bundle``.
         voice_name: of the whole, in Riva; the acoustic model's name when empty.
         language: Riva's code, en-US; when empty, a command for each language that the voices speak.
         words: that go into the dictionary beside the lexicon's.
@@ -74,13 +78,12 @@ def write_riva(
     """
     rows = tables(voices, bundle.style_size)
     frontend = read_text(bundle.dir)
-    dense = bundle.path(graph)
     _same_rows(dense, rows)
     languages = [code.partition("-")[0] for code in (language,) if code] or list(dict.fromkeys(rows.languages))
-    name = voice_name or bundle.name
+    name = voice_name or re.sub(r"[^\w.-]+", "-", bundle.name.removesuffix(".nemo").removesuffix("/model"))
     commands, lines = [], []
     with whole_folder(out, SCRIPT) as folder:
-        _pack_fastpitch(bundle, folder / "fastpitch", dense, graph, acoustic, rows, voices[0])
+        _pack_fastpitch(bundle, folder / "fastpitch", dense, precision, acoustic, rows, voices[0])
         (folder / "fastpitch" / "mapping.txt").write_text(
             mapping(frontend.table.symbols, frontend.config.alphabet), encoding="utf-8"
         )
@@ -112,7 +115,7 @@ def write_riva(
         (folder / SCRIPT).chmod(0o755)
         shutil.copyfile(riva_archive.__file__, folder / "pack.py")
         lines += _archived(folder)
-    return [f"Riva: {len(rows.names)} sub-voices in {out}: {', '.join(rows.names)}", *lines]
+    return [f"Riva: {len(rows.names)} sub-voices: {', '.join(rows.names)}", *lines]
 
 
 def build_command(
@@ -223,7 +226,7 @@ def _config(files: Mapping[str, bytes], path: Path) -> dict[str, Any]:
 
 
 def _pack_fastpitch(
-    bundle: Bundle, folder: Path, dense: Path, graph: str, nemo: Path, rows: Tables, first: Voice
+    bundle: Bundle, folder: Path, dense: Path, precision: str, nemo: Path, rows: Tables, first: Voice
 ) -> None:
     files = nemo_files(nemo)
     config = riva_config(
@@ -241,7 +244,7 @@ def _pack_fastpitch(
     write_ragged(
         dense,
         folder / riva_archive.GRAPH,
-        bundle.graphs[graph].precision,
+        precision,
         pad=table.pad,
         blank=table.space,
         speaker=len(rows.names) > 1,

@@ -17,6 +17,7 @@ those of its models are the number of requests in a batch. Outputs are as long a
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def write_triton(
         if faults:
             raise NemoExtError(f"the Triton repository would be wrong: {'; '.join(faults)}")
     made = ", ".join(sorted(path.name for path in out.iterdir()))
-    return [f"Triton: models {made} in {out}", *lines]
+    return [f"Triton: models {made}", *lines]
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,8 @@ def _model(
                 {"key": f"{sm[:-1]}.{sm[-1]}", "value": file} for sm, file in sorted(named.items())
             ]
         alone = "; only texts of equal length share a batch" if _takes(told, "text") else ""
-        lines.append(
-            f"{name}: TensorRT {engines[0].version} for {', '.join(e.gpu for e in engines)}; Triton's own TensorRT must "
-            f"be of that version{alone}"
-        )
+        gpus = ", ".join(engine.gpu for engine in engines)
+        lines.append(f"{name}: TensorRT {engines[0].version} for {gpus}, which Triton's must be as well{alone}")
     else:
         if cfg.backend == "tensorrt":
             lines.append(f"{name}: the bundle has no TensorRT engine for it, so ONNX Runtime runs it")
@@ -230,7 +229,7 @@ def _graph_file(bundle: Bundle, name: str, target: Path, ragged: bool) -> Graph:
         return write_ragged(source, target, graph.precision, pad=table.pad, blank=table.space)
     link_or_copy(source, target)
     for file in graph.external:  # under its own name, which stands in the graph
-        link_or_copy(bundle.dir / file, target.parent / file)
+        shutil.copyfile(bundle.dir / file, target.parent / file)
     return graph
 
 

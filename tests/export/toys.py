@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from omegaconf import OmegaConf
 
 from nemo_ext.export import onnx as onnx_files
 from nemo_ext.export.bundle import Bundle
@@ -28,22 +31,27 @@ class Toys:
 
 
 def make(folder: Path) -> Toys:
-    """The bundle in ``folder / "bundle"``: ada and ben, with three styles; IPA for English and German."""
-    import dataclasses
-
-    from tests.models.acoustic.test_styled import styled
-    from tests.models.vocoder.test_hifigan import make as make_vocoder
-
+    """The bundle in ``folder / "bundle"``: ada and ben, each with two styles; IPA for English and German."""
+    from nemo_ext import _nemo
+    from nemo_ext.models.vocoder.hifigan import HifiGan
     from nemo_ext.text.config import TextConfig
     from nemo_ext.text.frontend import TextFrontend
+    from tests.models.acoustic.test_styled import styled
+    from tests.models.vocoder.conftest import TOYS, _shipped
 
     frontend = TextFrontend(TextConfig(alphabet="ipa", g2p="graphemes", languages=["en", "de"], normalize=False))
     model = styled(text=dataclasses.asdict(frontend.config)).eval()
-    vocoder = make_vocoder()
-    acoustic_file, vocoder_file = folder / "acoustic.nemo", folder / "vocoder.nemo"
-    model.save_to(str(acoustic_file))
-    vocoder.save_to(str(vocoder_file))
-    voices = [model.base_voice(voice.name) for voice in model.voices]
+    vocoder = HifiGan(OmegaConf.merge(_shipped("hifigan", "tiny"), TOYS["hifigan"])).eval()
+    acoustic_file = _nemo.save(model, folder / "acoustic.nemo")
+    vocoder_file = _nemo.save(vocoder, folder / "vocoder.nemo")
+    rng = np.random.default_rng(0)
+    voices = [
+        dataclasses.replace(
+            model.base_voice(voice.name),
+            styles={name: rng.normal(0, 0.5, model.style_size).astype(np.float32) for name in ("sad", "happy")},
+        )
+        for voice in model.voices
+    ]
     rows = tables(voices, model.style_size)
     out = folder / "bundle"
     out.mkdir()
