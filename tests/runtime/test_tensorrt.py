@@ -118,6 +118,7 @@ def test_what_an_engine_does_not_take_is_named(opened: Open) -> None:
     wide = np.zeros((2, small_graphs.VOICE + 1), np.float32)
     for change, said in (
         ({"text": good["text"].astype(np.int32)}, "input 'text' is int32, and the engine takes int64"),
+        ({"text": good["text"].tolist()}, "input 'text' is list, and the engine takes int64"),
         ({"text": feeds(2, 21)["text"]}, r"input 'text' is \(2, 21\), and acoustic-.* takes \(1, 1\) to \(4, 20\)"),
         ({"text": good["text"][0]}, r"input 'text' is \(5\), and"),
         ({"voice": wide}, r"input 'voice' is \(2, 7\), and acoustic-.* takes \(1, 6\) to \(4, 6\)"),
@@ -152,8 +153,8 @@ def test_an_engine_that_does_not_belong_here_is_refused(opened: Open, tmp_path: 
 def test_ports_are_read_from_the_engine_where_nobody_tells_them(opened: Open) -> None:
     session = opened("acoustic", inputs=(), outputs=())
     assert [(p.name, p.dtype, p.shape) for p in session.inputs] == [
-        ("text", "int64", ("text_0", "text_1")),
-        ("voice", "float32", ("voice_0", small_graphs.VOICE)),
+        ("text", "int64", ("", "")),
+        ("voice", "float32", ("", small_graphs.VOICE)),
     ]
     assert [p.name for p in session.outputs] == ["spect", "num_frames"]
 
@@ -294,6 +295,18 @@ def test_columns_go_only_into_rows_of_the_same_number(api: fake_gpu.FakeRuntime)
     one, other = DeviceArray(1, (2, 5), np.dtype("f4")), DeviceArray(1, (3, 5), np.dtype("f4"))
     with pytest.raises(ValueError, match="do not go into"):
         cuda.copy_columns(one, 0, other, 0, 2)
+
+
+def test_sessions_share_one_stream_unless_they_are_given_another(
+    opened: Open, api: fake_gpu.FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_module, "bindings", lambda: api)
+    cuda_module.shared.cache_clear()
+    try:
+        acoustic, vocoder = opened("acoustic", cuda=None), opened("vocoder", cuda=None)
+        chain(acoustic, vocoder, {"text": np.full((1, 9), 3), "voice": np.ones((1, small_graphs.VOICE), np.float32)})
+    finally:
+        cuda_module.shared.cache_clear()
 
 
 def test_no_gpu_is_one_line(api: fake_gpu.FakeRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
