@@ -32,8 +32,6 @@ from tests.export.toys import Toys
 def write(toys: Toys, out: Path, **changes: Any) -> list[str]:
     given: dict[str, Any] = {
         "voices": toys.voices,
-        "dense": toys.bundle.path("acoustic_riva"),
-        "precision": "fp32",
         "acoustic": toys.acoustic,
         "vocoder": toys.vocoder,
         "voice_name": "toy",
@@ -251,7 +249,7 @@ def test_voices_that_are_not_those_of_the_tables_are_refused(toy_export: Toys, t
     with pytest.raises(NemoExtError, match="holds 6 sub-voices, and the voices given make 3"):
         write(toy_export, tmp_path / "riva", voices=toy_export.voices[:1])
     with pytest.raises(NemoExtError, match="is not of Riva's layout: it takes text, pitch, pitch_scale"):
-        write(toy_export, tmp_path / "riva", dense=toy_export.bundle.path("acoustic"))
+        write(toy_export, tmp_path / "riva", graph="acoustic")
     assert not list(tmp_path.iterdir())
 
 
