@@ -67,10 +67,11 @@ def models() -> tuple[Any, Any, Any]:
 def stock(acoustic: Any, vocoder: Any, tokens: Any) -> tuple[Parts, np.ndarray, np.ndarray]:
     """What stock NeMo runs for a sentence, with weight norm as it keeps it; its mel and its audio."""
     ids, speaker = torch.from_numpy(tokens.ids)[None], torch.zeros(1, dtype=torch.long)
+    pitch = torch.zeros(ids.shape)  # what is added to the predicted one
 
     @torch.inference_mode()
     def speak() -> torch.Tensor:
-        return acoustic.fastpitch.infer(text=ids, speaker=speaker)[0]
+        return acoustic.fastpitch.infer(text=ids, pitch=pitch, speaker=speaker)[0]
 
     @torch.inference_mode()
     def decode(mel: torch.Tensor) -> torch.Tensor:
@@ -189,11 +190,11 @@ def main() -> None:
         f"python benchmarks/inference.py --threads {asked.threads} --rounds {asked.rounds} "
         f"--backends {' '.join(asked.backends)}",
         [
-            f"Full-size FastPitch and HiFi-GAN V1 with the same, untrained weights in every row; {len(tokens.ids)} tokens, "
-            f"{mel.shape[1]} frames, {len(audio) / MelSpec().sample_rate:.1f} s of audio, batch 1, {asked.threads} "
-            f"threads. Seconds, the fastest of {asked.rounds} rounds in which the rows took turns, and how many times as "
-            "fast as stock. The median is of both together; the distance is signal to difference, of the audio from text, "
-            "in dB.",
+            "Full-size FastPitch and HiFi-GAN V1 with the same, untrained weights in every row; "
+            f"{len(tokens.ids)} tokens, {mel.shape[1]} frames, {len(audio) / MelSpec().sample_rate:.1f} s of audio, "
+            f"batch 1, {asked.threads} threads. Seconds, the fastest of {asked.rounds} rounds in which the rows took "
+            "turns, and how many times as fast as stock. The median is of both together; dB is signal to difference of "
+            "the audio from text.",
             hardware.table(["", "FastPitch", "HiFi-GAN V1", "both", "median", "dB", "HiFi-GAN GFLOP/s"], table),
             f"FastPitch is {work[0]:.1f} GFLOP and HiFi-GAN {work[1]:.0f}; the machine multiplies float32 matrices at "
             f"{rate:.0f} GFLOP/s with {asked.threads} threads, the best of those measured between the rounds. The load "
