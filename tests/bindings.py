@@ -20,9 +20,13 @@ class Names:
     def __init__(self, version: str, names: dict[str, list[str]] | None = None) -> None:
         self.version, self._names = version, names or RECORDED[version]
 
+    def known(self, owner: str) -> list[str]:
+        """The names of a class; of the module, where ``owner`` is empty."""
+        return self._names.get(owner, [])
+
     def check(self, owner: str, name: str) -> None:
-        """``owner``: a class's name; empty for the module."""
-        if name not in self._names.get(owner, ()):
+        """Refuse ``name`` where the version has no such thing."""
+        if name not in self.known(owner):
             raise AttributeError(f"tensorrt {self.version}: {owner or 'the module'} has no attribute '{name}'")
 
 

@@ -6,8 +6,18 @@ from dataclasses import dataclass, field
 
 from nemo_ext.config import option
 from nemo_ext.export.tensorrt import ProfileConfig
+from nemo_ext.export.triton import TritonConfig
 
 TARGETS = ("onnx", "tensorrt", "tensorrt_rtx", "triton", "riva")
+
+
+@dataclass
+class RivaConfig:
+    """What Riva is told."""
+
+    name: str = option("", "of the whole voice; the acoustic model's name when left out", verbatim=True)
+    language: str = option("", "Riva's code, en-US or de-DE; one command for each of the voices' when left out")
+    words: str = option("", "file of words, one a line, that go into the pronunciation dictionary", path=True)
 
 
 @dataclass
@@ -23,7 +33,8 @@ class ExportConfig:
     targets: list[str] = option(["onnx"], f"what to make: {', '.join(TARGETS)}; onnx always is")
     precision: str = option("fp32", "of decoder and vocoder; the text side is fp32 always", choices=("fp32", "fp16"))
     licence: str = option("", "of the models, told in the bundle: CC-BY-4.0, ...; unknown when left out", verbatim=True)
-    language: str = option("", "Riva: language of the voice, en-US or de-DE; from the base voices when left out")
+    riva: RivaConfig = field(default_factory=RivaConfig)
     verify: str = option("", "bundle to check instead: every hash, name, type, shape and voice", path=True)
     threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS")
     profile: ProfileConfig = field(default_factory=ProfileConfig)
+    triton: TritonConfig = field(default_factory=TritonConfig)

@@ -157,7 +157,8 @@ def frame_tokens(durations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     number of frames ``(B,)``. There is one frame at least, so that no axis is empty.
     """
     ends = durations.cumsum(1)
-    frames = torch.arange(ends[:, -1].max().clamp(min=1), device=durations.device)
+    longest: Any = ends[:, -1].max().clamp(min=1)  # stays a tensor: a number would be a constant of the graph
+    frames = torch.arange(longest, device=durations.device)
     token = (frames[None, :, None] >= ends[:, None, :]).sum(-1)
     last = ends.shape[1] - 1
     return token.clamp(max=last), token <= last, ends[:, -1]

@@ -167,7 +167,7 @@ def _put_tables(model: Any, tables: Mapping[str, Any], path: Path) -> tuple[str,
     try:
         with beside.open("wb") as file:
             for name, array in arrays.items():
-                file.write(memoryview(array).cast("B"))
+                file.write(array.data)
                 tensor = there[name]
                 tensor.data_location = onnx.TensorProto.EXTERNAL
                 told = {"location": data.name, "offset": str(offset), "length": str(array.nbytes)}

@@ -19,6 +19,7 @@ import torch
 
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
+from nemo_ext.export.subvoices import Tables
 from nemo_ext.runtime.session import Session
 
 # Largest difference of a log-mel, a style, a pitch; least ratio of signal to difference of audio, in dB.
@@ -61,6 +62,9 @@ CASES = (
     Case("eight", tuple(USUAL - 7 * i for i in range(TOGETHER))),
     Case("eight, tokens without a frame", tuple(USUAL - 7 * i for i in range(TOGETHER)), skip=True),
 )
+
+
+RIVA_CASES = (CASES[1], CASES[3], CASES[4])
 
 
 @dataclass(frozen=True)
@@ -154,11 +158,15 @@ def acoustic(
     return rows
 
 
-def acoustic_row(model: Any, session: Session, precision: str, case: Case, asked: Asked) -> Row:
-    """One case."""
+def acoustic_row(
+    model: Any, session: Session, precision: str, case: Case, asked: Asked, speaker: np.ndarray | None = None
+) -> Row:
+    """One case; ``speaker (B,)``: the rows of ``asked``'s voices, for a graph that has tables of them."""
     feeds, faults, worst = asked.feeds(), [], 0.0
+    feeds |= {} if speaker is None else {"speaker": speaker.astype(np.int64)}
     got = session.run({port.name: feeds[port.name] for port in session.inputs})
-    durations, frames = got["durations"], got["num_frames"]
+    frames, rounded = got["num_frames"], np.floor(got["durs_predicted"] / asked.pace + np.float32(0.5))
+    durations = got["durations"] if speaker is None else rounded.astype(np.int64)  # Riva's layout does not tell
     own, said = asked.of_model(model).durations.numpy(), got["durs_predicted"] / asked.pace
     moved = own != durations
     ties = moved & (np.abs(said - np.floor(said) - 0.5) < _TIE) & (np.abs(own - durations) == 1)
@@ -178,7 +186,26 @@ def acoustic_row(model: Any, session: Session, precision: str, case: Case, asked
     for what, value, allowed in (("pitch", pitch, LARGEST["fp32"]), ("mel", worst, LARGEST[precision])):
         if not value <= allowed:  # no number is no agreement either
             faults.append(f"{what} differs by {value:.2g}, allowed are {allowed:g}")
-    return Row("acoustic", session.backend, case.name, worst, None, int(frames.max()), int(ties.sum()), tuple(faults))
+    name = "acoustic" if speaker is None else "acoustic_riva"
+    return Row(name, session.backend, case.name, worst, None, int(frames.max()), int(ties.sum()), tuple(faults))
+
+
+def riva(model: Any, session: Session, precision: str, tables: Tables, progress: Progress) -> list[Row]:
+    """Compare ``session``, the acoustic graph in Riva's layout, with ``model``: every row of ``tables`` in turn."""
+    rows = []
+    for seed, case in enumerate(RIVA_CASES):
+        speaker = (seed + np.arange(len(case.lens))) % len(tables.rows)
+        voice, style = tables.rows[speaker].T
+        styles = np.zeros((1, 0), np.float32) if tables.styles is None else tables.styles[style]
+        asked = ask(model, case, 0, tables.voices[voice], styles)
+        # what Riva's layout has no input for
+        for name, neutral in (("semitones", 0.0), ("pitch_range", 1.0)):
+            getattr(asked, name)[:] = neutral
+        if asked.decibels is not None:
+            asked.decibels[:] = 0.0
+        rows.append(acoustic_row(model, session, precision, case, asked, speaker))
+        progress.step()
+    return rows
 
 
 def vocoder(model: Any, session: Session, precision: str, mels: Sequence[np.ndarray], progress: Progress) -> list[Row]:

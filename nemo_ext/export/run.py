@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,8 +19,11 @@ from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.export import bundle as bundles
 from nemo_ext.export.bundle import INDEX, PARITY, VOICES, Bundle
 from nemo_ext.export.config import TARGETS, ExportConfig
+from nemo_ext.export.files import whole_folder
+from nemo_ext.export.subvoices import tables
 from nemo_ext.voices import SUFFIX, Voice
 
+RIVA_GRAPH = "acoustic_riva"
 _ENGINES = ("tensorrt", "tensorrt_rtx")
 
 
@@ -37,17 +38,11 @@ def export(cfg: ExportConfig) -> Path:
     if cfg.verify:
         return _verified(cfg)
     out = _checked(cfg)
-    began = time.monotonic()
-    beside = out.with_name(f".exporting-{out.name}-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        bundle = _written(cfg, beside, _previous(out))
-        _take_place(beside, out)
-    except OSError as error:
-        raise NemoExtError(f"{out} could not be written: {error.strerror or error}; free some space") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    began, previous = time.monotonic(), _previous(out)
+    with whole_folder(out, INDEX) as folder:
+        bundle, made = _written(cfg, folder, previous)
+    for line in made:
+        print(line.replace(str(folder), str(out)))
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) / 2**20
     spoken = len(list((out / VOICES).glob(f"*{SUFFIX}")))
     print(f"{out}: a bundle of {size:.0f} MiB with {spoken} voices, in {clock(time.monotonic() - began)}")
@@ -93,8 +88,8 @@ def _previous(out: Path) -> Bundle | None:
         return None
 
 
-def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None) -> Bundle:
-    """The bundle in ``folder``, whole and compared."""
+def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None) -> tuple[Bundle, list[str]]:
+    """The bundle in ``folder``, whole and compared, and what there is to say of repositories in it."""
     import torch
 
     from nemo_ext import _nemo  # these cost seconds; a wrong option should not
@@ -115,17 +110,17 @@ def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None) -> Bundle
     bundle = describe(acoustic, folder, cfg.licence)
     cast = _voices(cfg, acoustic, bundle, previous)
     write_assets(acoustic, bundle)
-    write_graphs(acoustic, vocoder, bundle, cfg.precision)
+    of_speakers = cast if {"triton", "riva"} & set(cfg.targets) else ()
+    write_graphs(acoustic, vocoder, bundle, cfg.precision, of_speakers)
     for library in (target for target in cfg.targets if target in _ENGINES):
         from nemo_ext.export import tensorrt
 
         print(tensorrt.table(tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)))
     compare(acoustic, vocoder, bundle, cast, cfg.precision)
-    for target, write in (("triton", _triton), ("riva", _riva)):
-        if target in cfg.targets:
-            write(cfg, acoustic, bundle, cast)
+    made = _triton(cfg, bundle, cast) if "triton" in cfg.targets else []
+    made += _riva(cfg, bundle, cast) if "riva" in cfg.targets else []
     bundle.write()
-    return bundle
+    return bundle, made
 
 
 def describe(acoustic: Any, folder: Path, licence: str = "") -> Bundle:
@@ -159,21 +154,33 @@ def write_assets(acoustic: Any, bundle: Bundle) -> None:
         write_style(StyleAssets.of(acoustic), bundle.dir)
 
 
-def write_graphs(acoustic: Any, vocoder: Any, bundle: Bundle, precision: str) -> None:
-    """The ONNX graphs of both models, in the open layout."""
-    from nemo_ext.export import onnx
-    from nemo_ext.export.graphs import AcousticGraph, StyleGraph, VocoderGraph
+def write_graphs(
+    acoustic: Any, vocoder: Any, bundle: Bundle, precision: str, of_speakers: Sequence[Voice] = ()
+) -> None:
+    """The ONNX graphs of both models: the open layout, and with ``of_speakers`` Riva's, with tables of those voices."""
+    import torch
 
+    from nemo_ext.export import onnx
+    from nemo_ext.export.graphs import AcousticGraph, RivaGraph, StyleGraph, VocoderGraph
+
+    opened = AcousticGraph(acoustic, precision)
     made: list[tuple[str, Any, str]] = [
-        ("acoustic", AcousticGraph(acoustic, precision), precision),
+        ("acoustic", opened, precision),
         ("vocoder", VocoderGraph(vocoder, precision), precision),
     ]
     if acoustic.style is not None:
         made.append(("style_encoder", StyleGraph(acoustic), "fp32"))
+    filled: dict[str, Any] = {}
+    if of_speakers:
+        rows = tables(of_speakers, bundle.style_size)
+        filled = {"rows": rows.rows, "voices": rows.voices}
+        filled |= {"styles": rows.styles} if rows.styles is not None else {}
+        few = {name: torch.from_numpy(value[:1].repeat(2, 0)) for name, value in filled.items()}
+        made.append((RIVA_GRAPH, RivaGraph(opened, **few), precision))
     with Progress(len(made), "exporting graphs") as progress:
         for name, graph, of in made:
-            example = onnx.example(graph, acoustic)
-            bundle.graphs[name] = onnx.export(graph, example, bundle.dir / f"{name}.onnx", of)
+            path, example = bundle.dir / f"{name}.onnx", onnx.example(graph, acoustic)
+            bundle.graphs[name] = onnx.export(graph, example, path, of, filled if name == RIVA_GRAPH else None)
             progress.step()
 
 
@@ -190,12 +197,15 @@ def compare(acoustic: Any, vocoder: Any, bundle: Bundle, cast: Sequence[Voice], 
     mels = [parity.mel_of(acoustic, vectors, frames, batch) for frames, batch in ((30, 1), (400, 1), (100, 8))]
     rows: list[parity.Row] = []
     opened = _sessions(bundle)
-    total = sum({"acoustic": len(parity.CASES), "vocoder": len(mels), "style_encoder": 2}[name] for name, _ in opened)
+    counts = {"acoustic": len(parity.CASES), RIVA_GRAPH: len(parity.RIVA_CASES), "vocoder": len(mels)}
+    total = sum(counts.get(name, 2) for name, _ in opened)
     with Progress(total, "comparing graphs and models") as progress:
         for name, open_one in opened:
             session = open_one()
             if name == "acoustic":
                 rows += parity.acoustic(acoustic, session, precision, vectors, np.stack(styles), progress)
+            elif name == RIVA_GRAPH:
+                rows += parity.riva(acoustic, session, precision, tables(cast, bundle.style_size), progress)
             elif name == "vocoder":
                 rows += parity.vocoder(vocoder, session, precision, mels, progress)
             else:
@@ -245,26 +255,27 @@ def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, previous: Bundle |
     return list(cast.values())
 
 
-def _triton(cfg: ExportConfig, acoustic: Any, bundle: Bundle, cast: Sequence[Voice]) -> None:
-    raise NotImplementedError
+def _triton(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]:
+    from nemo_ext.export.triton import write_triton
+
+    return write_triton(bundle, bundle.dir / "triton", cfg.triton, tables(cast, bundle.style_size).names)
 
 
-def _riva(cfg: ExportConfig, acoustic: Any, bundle: Bundle, cast: Sequence[Voice]) -> None:
-    raise NotImplementedError
+def _riva(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]:
+    from nemo_ext.export.riva import write_riva
 
-
-def _take_place(beside: Path, out: Path) -> None:
-    """Put the finished folder in its place; what was there goes only then."""
-    old = out.with_name(f".replaced-{out.name}-{os.getpid()}")
-    if out.is_dir():
-        os.replace(out, old)
-    try:
-        os.replace(beside, out)
-    except OSError:
-        if old.is_dir():
-            os.replace(old, out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    words = Path(cfg.riva.words).expanduser().read_text(encoding="utf-8").split() if cfg.riva.words else ()
+    return write_riva(
+        bundle,
+        bundle.dir / "riva",
+        cast,
+        acoustic=Path(cfg.acoustic),
+        vocoder=Path(cfg.vocoder),
+        graph=RIVA_GRAPH,
+        voice_name=cfg.riva.name,
+        language=cfg.riva.language,
+        words=words,
+    )
 
 
 def _say(line: str) -> None:

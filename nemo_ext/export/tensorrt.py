@@ -34,7 +34,7 @@ class ProfileConfig:
     text: list[int] = option([2, 100, 400], "tokens of a sentence", "tokens")
     frames: list[int] = option([20, 400, 2000], "mel frames that the vocoder gets at once", "frames")
     reference: list[int] = option([20, 400, 2000], "mel frames of a recording that a style is taken from", "frames")
-    workspace: int = option(2048, "memory that a layer may use while it works", "MiB")
+    workspace: int = option(0, "memory that a layer may use while it works; 0: no limit but the library's", "MiB")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Built:
     engine: Engine
     size: int  # bytes of the file
     seconds: float  # that the build took; 0.0 for one that was there already
-    workspace: int | None  # bytes that a layer may use; None for one that was there already
+    workspace: int  # bytes that a layer may use at most, as they were asked for; 0: as much as the library allows
     memory: int | None = None  # bytes of the GPU that the engine uses beside its weights; None where no GPU can tell
     reused: bool = False
 
@@ -108,7 +108,8 @@ def table(built: Sequence[Built]) -> str:
     rows = [("file", "size", "build", "workspace")]
     for one in built:
         used = [f"{_mebibytes(one.memory)} in use"] if one.memory is not None else []
-        limit = [f"at most {_mebibytes(one.workspace)} a layer"] if one.workspace is not None else []
+        limit = [f"at most {_mebibytes(one.workspace)} a layer" if one.workspace else "no limit"]
+        limit = [] if one.reused else limit  # nobody knows with which one it was built
         seconds = "there already" if one.reused else f"{one.seconds:.1f} s"
         rows.append((one.engine.file, _mebibytes(one.size), seconds, ", ".join([*used, *limit])))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -127,7 +128,10 @@ def serialized(
     step: Callable[[int], None] = lambda _: None,
     cache: Path | None = None,
 ) -> bytes:
-    """The engine of the graph at ``path``; ``workspace`` in bytes; ``step`` hears how many more per cent are done.
+    """The engine of the graph at ``path``; ``step`` hears how many more per cent are done.
+
+    ``workspace``: bytes that a layer may use; 0: as many as the library allows. A limit that is too small for one of
+    the layers fails the build, for without a GPU TensorRT-RTX does not look for another way to compute it.
 
     ``cache``: file with the times of kernels that were measured before, which spares them (``tensorrt`` alone has it).
 
@@ -146,7 +150,8 @@ def serialized(
     config = builder.create_builder_config()
     if hasattr(module.BuilderFlag, "TF32"):
         config.clear_flag(module.BuilderFlag.TF32)
-    config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, workspace)
+    if workspace:
+        config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, workspace)
     optimization = builder.create_optimization_profile()
     for name, (least, usual, largest) in profile.items():
         try:
@@ -163,7 +168,10 @@ def serialized(
         config.set_timing_cache(timings, False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise NemoExtError(f"{path.name}: {lib} built no engine: {lib.why()}")
+        reason = lib.why()
+        if workspace and ("OutOfMemory" in reason or "workspace" in reason):
+            reason = f"workspace={workspace >> 20} (MiB) is too small for one of its layers: give more, or 0 ({reason})"
+        raise NemoExtError(f"{path.name}: {lib} built no engine: {reason}")
     if cache is not None:
         trt.keep(cache, bytes(config.get_timing_cache().serialize()))
     return bytes(engine)
@@ -192,7 +200,7 @@ def _one(
     )
     content = _there(engine, bundle, previous)
     if content is not None:
-        return Built(engine, len(content), 0.0, None, _memory(library, content), reused=True), content
+        return Built(engine, len(content), 0.0, 0, _memory(library, content), reused=True), content
     began = time.perf_counter()
     workspace = options.workspace << 20
     cache = trt.cache_dir() / f"timings-{library.version}-{gpu}" if library.name == _SPECIFIC else None

@@ -152,7 +152,7 @@ class VoiceAdapters(nn.Module):
         film, added = weights.part(f"{site}/film"), torch.zeros((), device=y.device, dtype=y.dtype)
         if up is not None:
             hidden = self._act(F.linear(y, getattr(self, _key(site)).to(y.dtype)))
-            added = torch.bmm(hidden, up.transpose(1, 2).to(hidden.dtype))
+            added = torch.matmul(hidden, up.transpose(1, 2).to(hidden.dtype))
         if film is not None:
             added = added + film[:, :1] * y + film[:, 1:]
         return y + added

@@ -7,6 +7,7 @@ done in the order in which it was queued, so nothing here waits but ``synchroniz
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -170,6 +171,16 @@ class Pinned(Buffer):
 
     def _allocated(self, size: int) -> int:
         return int(self._cuda.do("cudaHostAlloc", size, self._cuda.api.cudaHostAllocDefault))
+
+
+@functools.cache
+def shared() -> Cuda:
+    """The one that sessions share unless they are given another; only then may they hand arrays to each other.
+
+    Raises:
+        NemoExtError: as Cuda.
+    """
+    return Cuda()
 
 
 def bindings() -> Any:

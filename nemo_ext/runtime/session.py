@@ -38,8 +38,16 @@ class Session(Protocol):
     """A graph that has been read by a backend and is ready to run."""
 
     backend: str  # what a person reads: "ONNX Runtime 1.32.0, CPU"
-    inputs: Sequence[Port]
-    outputs: Sequence[Port]
+
+    @property
+    def inputs(self) -> Sequence[Port]:
+        """What the graph takes."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[Port]:
+        """What it gives."""
+        ...
 
     def run(self, feeds: Feeds, wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """The outputs ``wanted`` (all where None) for ``feeds``, every input of the graph by name.

@@ -15,7 +15,7 @@ import numpy as np
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.runtime import trt
-from nemo_ext.runtime.cuda import Buffer, Cuda, DeviceArray, Pinned, gpu
+from nemo_ext.runtime.cuda import Buffer, Cuda, DeviceArray, Pinned, gpu, shared
 from nemo_ext.runtime.session import Port
 
 DeviceFeeds = Mapping[str, np.ndarray | DeviceArray]
@@ -27,7 +27,7 @@ class TensorRTSession:
 
     These three are read from the file's name, ``acoustic-tensorrt_rtx-1.7.1-any.engine``, where they are left out.
     ``inputs`` and ``outputs``: the graph's, as bundle.json tells them, whose axes have names; read from the engine
-    where they are left out. ``cuda``: shared by sessions that hand arrays to each other.
+    where they are left out. ``cuda``: what its work is queued on; where left out, what all such sessions share.
 
     Raises:
         NemoExtError: the library or a GPU is missing, or the engine is another's: of another version, for another
@@ -47,7 +47,7 @@ class TensorRTSession:
         self.path = Path(path)
         named = _named(self.path)
         self.library = trt.load(library or named[0])
-        self.cuda = cuda or Cuda()
+        self.cuda = cuda or shared()
         kind = gpu(self.cuda.api)
         _fits(self.path, self.library, version or named[1], built_for or named[2], kind)
         self._runtime = self.library.module.Runtime(self.library.logger)
@@ -131,11 +131,11 @@ class TensorRTSession:
         for port in self.inputs:
             if port.name not in feeds:
                 raise NemoExtError(f"input '{port.name}' is missing: {self.path.name} takes {', '.join(names)}")
-            shape = tuple(feeds[port.name].shape)
-            if feeds[port.name].dtype != np.dtype(port.dtype):
-                raise NemoExtError(
-                    f"input '{port.name}' is {feeds[port.name].dtype}, and the engine takes {port.dtype}"
-                )
+            feed = feeds[port.name]
+            if not isinstance(feed, np.ndarray | DeviceArray) or feed.dtype != np.dtype(port.dtype):
+                found = getattr(feed, "dtype", type(feed).__name__)
+                raise NemoExtError(f"input '{port.name}' is {found}, and the engine takes {port.dtype}")
+            shape = tuple(feed.shape)
             least, largest = self.limits[port.name]
             if len(shape) != len(least) or any(not a <= n <= b for a, n, b in zip(least, shape, largest, strict=True)):
                 raise NemoExtError(
@@ -143,7 +143,7 @@ class TensorRTSession:
                     f"{_shape(largest)}: give it in smaller parts, or export again with larger profiles"
                 )
             for axis, length in zip(port.shape, shape, strict=True):
-                if isinstance(axis, str):
+                if isinstance(axis, str) and axis:
                     first = lengths.setdefault(axis, (length, port.name))
                     if first[0] != length:
                         raise NemoExtError(
@@ -247,11 +247,11 @@ def _deserialized(path: Path, library: trt.Library, runtime: Any) -> Any:
 
 
 def _ports(engine: Any, module: Any) -> tuple[list[Port], list[Port]]:
-    """Inputs and outputs of an engine; a free axis is called after its tensor and place."""
+    """Inputs and outputs of an engine, which knows no names of its axes."""
     found: dict[Any, list[Port]] = {module.TensorIOMode.INPUT: [], module.TensorIOMode.OUTPUT: []}
     for i in range(engine.num_io_tensors):
         name = engine.get_tensor_name(i)
-        shape = tuple(n if n >= 0 else f"{name}_{axis}" for axis, n in enumerate(engine.get_tensor_shape(name)))
+        shape = tuple(n if n >= 0 else "" for n in engine.get_tensor_shape(name))
         dtype = np.dtype(module.nptype(engine.get_tensor_dtype(name))).name
         found[engine.get_tensor_mode(name)].append(Port(name, dtype, shape))
     return found[module.TensorIOMode.INPUT], found[module.TensorIOMode.OUTPUT]

@@ -57,7 +57,16 @@ def test_engines_are_built_into_the_bundle(toy: Bundle, capsys: pytest.CaptureFi
     assert bundles.read(toy.dir).engines == toy.engines
     shown = table(built).splitlines()
     assert shown[0].split() == ["file", "size", "build", "workspace"]
-    assert "at most 2,048.0 MiB a layer" in shown[1]
+    assert shown[1].endswith("s  no limit")
+
+
+def test_a_limit_is_told_and_one_that_is_too_small_is_named(toy: Bundle) -> None:
+    limited = dataclasses.replace(PROFILES, workspace=512)
+    built = build_engines(toy, "tensorrt_rtx", limited, progress=False)
+    assert table(built).splitlines()[1].endswith("at most 512.0 MiB a layer")
+    wide = dataclasses.replace(PROFILES, batch=[1, 8, 64], frames=[12, 1000, 40000], workspace=1)
+    with pytest.raises(NemoExtError, match=r"onnx: .* built no engine: workspace=1 \(MiB\) is too small"):
+        build_engines(toy, "tensorrt_rtx", wide, progress=False)
 
 
 def test_an_engine_of_the_same_graph_is_taken_again(toy: Bundle) -> None:
@@ -249,6 +258,7 @@ def test_a_name_that_a_version_lacks_is_caught(toy: Bundle, as_tensorrt: Any, mo
     assert "FP16" in bindings.RECORDED["10.16.1.11"]["BuilderFlag"]
     assert "FP16" not in bindings.RECORDED["11.4.0.106"]["BuilderFlag"]
     monkeypatch.setattr(cuda, "gpu", lambda api=None: "sm89")
+    limited = dataclasses.replace(PROFILES, workspace=512)
     for owner, name in (
         ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"),
         ("OnnxParser", "parse_from_file"),
@@ -259,7 +269,7 @@ def test_a_name_that_a_version_lacks_is_caught(toy: Bundle, as_tensorrt: Any, mo
         names[owner].remove(name)
         as_tensorrt("12.0.0.0", names)
         with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
-            build_engines(toy, "tensorrt", PROFILES, progress=False)
+            build_engines(toy, "tensorrt", limited, progress=False)
 
 
 def test_tf32_is_off(toy: Bundle, as_tensorrt: Any, monkeypatch: pytest.MonkeyPatch) -> None:

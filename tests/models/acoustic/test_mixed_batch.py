@@ -1,12 +1,10 @@
-"""Eight utterances of eight voices and styles in one batch are what each is alone; and the same function as a graph."""
+"""Eight utterances of eight voices and styles in one batch are what each is alone."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -15,8 +13,6 @@ from torch import Tensor, nn
 from nemo_ext import _nemo
 from nemo_ext.corpus.manifest import load_corpus
 from nemo_ext.models.acoustic.fastpitch import FastPitch
-from nemo_ext.modules.alignment import gather_tokens
-from tests.models.acoustic.test_fastpitch import make
 
 PAIRS, TOGETHER, STYLE = 1000, 8, 16
 
@@ -90,60 +86,3 @@ def test_no_duration_flips_over_a_thousand_pairs(
             heard |= set(alone.tolist())
     assert len(heard) > 5  # they are no constant
     assert flipped == 0
-
-
-class Graph(nn.Module):
-    """tokens, voice, durations -> mel, in operations that a graph has: no search, no number read from a tensor."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, tokens: Tensor, voice: Tensor, durations: Tensor) -> Tensor:
-        given = self.model._conditions(voice)
-        encoded, _ = self.model._encode(tokens, given)
-        ends = durations.cumsum(1)
-        frames = torch.arange(ends[:, -1].max())
-        token = (frames[None, :, None] >= ends[:, None, :]).sum(-1)
-        inside = token < ends.shape[1]
-        expanded = gather_tokens(encoded, token.clamp(max=ends.shape[1] - 1)) * inside[..., None]
-        mel: Tensor = self.model._decode(expanded, ends[:, -1], given)
-        return mel
-
-
-def test_the_voice_is_an_input_of_an_onnx_graph(tmp_path: Path) -> None:
-    """Two layers; exported with a batch of two, run with one and with eight voices."""
-    import onnxruntime
-
-    graph = Graph(make(encoder_layers=2, decoder_layers=2)).eval()
-    generator = torch.Generator().manual_seed(4)
-
-    def inputs(batch: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-        tokens = torch.randint(1, 20, (batch, length), generator=generator)
-        voice = 0.3 * torch.randn(batch, graph.model.voice_layout.size, generator=generator)
-        return tokens, voice, torch.randint(1, 6, (batch, length), generator=generator)
-
-    names = ["tokens", "voice", "durations"]
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of tracing, and of the exporter's age
-        torch.onnx.export(
-            graph,
-            inputs(2, 11),
-            str(tmp_path / "graph.onnx"),
-            dynamo=False,
-            opset_version=18,
-            input_names=names,
-            output_names=["mel"],
-            dynamic_axes={"tokens": {0: "B", 1: "T_text"}, "voice": {0: "B"}, "durations": {0: "B", 1: "T_text"}},
-        )
-    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
-    for batch, length in ((1, 7), (8, 19)):
-        given = inputs(batch, length)
-        with torch.no_grad():
-            expected = graph(*given).numpy()
-        got = session.run(None, dict(zip(names, (x.numpy() for x in given), strict=True)))[0]
-        np.testing.assert_allclose(got, expected, atol=1e-5)
-        other = session.run(
-            None, {"tokens": given[0].numpy(), "voice": 2 * given[1].numpy(), "durations": given[2].numpy()}
-        )
-        assert np.abs(other[0] - expected).max() > 0.01

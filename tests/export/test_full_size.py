@@ -1,0 +1,106 @@
+"""Full-size graphs, untrained, through TensorRT-RTX's parser and builder: open and Riva layout, fp32 and fp16."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from nemo_ext import config
+from nemo_ext.export import onnx, tensorrt
+from nemo_ext.export.bundle import Bundle, Graph
+from nemo_ext.export.graphs import AcousticGraph, RivaGraph, StyleGraph, VocoderGraph
+from nemo_ext.export.tensorrt import ProfileConfig, build_engines
+from nemo_ext.models.acoustic.fastpitch import FastPitch
+from nemo_ext.models.vocoder.hifigan import HifiGan
+from nemo_ext.text.config import TextConfig
+from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.types import BaseVoice, MelSpec
+
+VOICES, STYLES = 4, 3
+MELS = 80
+
+
+@pytest.fixture(scope="module")
+def acoustic() -> Any:
+    """FastPitch of the paper's size with adapters, energy and style tokens."""
+    cfg = config.compose("train", ["model=fastpitch", "size=full", "model/style=gst"])
+    settings: Any = OmegaConf.to_container(config.conform(cfg.model, FastPitch.config_class, "model."))
+    settings["mel"] = dataclasses.asdict(cfg.features.mel)
+    settings["text"] = dataclasses.asdict(TextFrontend(TextConfig(alphabet="chars", normalize=False)).config)
+    settings["voices"] = [dataclasses.asdict(BaseVoice("ada"))]
+    settings["style_names"] = ["calm"]
+    torch.manual_seed(0)
+    return FastPitch(OmegaConf.create(settings)).eval()
+
+
+@pytest.fixture(scope="module")
+def vocoder() -> Any:
+    """HiFi-GAN V1."""
+    cfg = config.compose("train", ["model=hifigan", "size=full"])
+    settings: Any = OmegaConf.to_container(config.conform(cfg.model, HifiGan.config_class, "model."))
+    settings["mel"] = dataclasses.asdict(MelSpec())
+    return HifiGan(OmegaConf.create(settings)).eval()
+
+
+def example(names: tuple[str, ...], model: Any) -> list[torch.Tensor]:
+    """A tensor for each input of a graph of the acoustic model."""
+    per_token = torch.ones(2, 7)
+    given = dict.fromkeys(("pitch_scale", "energy_scale", "pace", "volume"), per_token)
+    given |= {"text": torch.randint(1, 20, (2, 7)), "pitch": torch.zeros(2, 7), "speaker": torch.tensor([0, 1])}
+    given |= {"voice": torch.randn(2, model.voice_layout.size) / 10, "style": torch.randn(2, model.style_size)}
+    return [given[name] for name in names]
+
+
+def exported(name: str, precision: str, acoustic: Any, vocoder: Any, folder: Path) -> Graph:
+    """The graph ``name`` of a bundle; ``riva`` is the acoustic one in Riva's layout."""
+    path = folder / f"{name}_{precision}.onnx"
+    if name == "vocoder":  # few frames: the tracer runs the model, and a processor is slow in float16
+        return onnx.export(VocoderGraph(vocoder, precision), [torch.randn(2, MELS, 4)], path, precision)
+    if name == "style_encoder":
+        reference = [torch.randn(2, MELS, 90), torch.randn(2, 90), torch.tensor([90, 80])]
+        statistics = [torch.ones(2, 2, MELS), torch.zeros(2)]
+        return onnx.export(StyleGraph(acoustic), [*reference, *statistics], path, precision)
+    graph: Any = AcousticGraph(acoustic, precision)
+    if name == "riva":
+        rows = torch.tensor([[voice, style] for voice in range(VOICES) for style in range(STYLES)])
+        voices, styles = torch.randn(VOICES, acoustic.voice_layout.size), torch.randn(STYLES, acoustic.style_size)
+        graph = RivaGraph(graph, rows, voices, styles)
+    return onnx.export(graph, example(graph.inputs, acoustic), path, precision)
+
+
+# Riva's layout holds the open one, so the two that are left for the long tests have no part that these do not build.
+@pytest.mark.parametrize(
+    ("precision", "names"),
+    [
+        ("fp32", ["acoustic", "vocoder", "style_encoder"]),
+        ("fp16", ["riva", "vocoder"]),
+        pytest.param("fp32", ["riva"], marks=pytest.mark.slow),
+        pytest.param("fp16", ["acoustic"], marks=pytest.mark.slow),
+    ],
+)
+def test_full_size_graphs_build_with_dynamic_profiles(
+    acoustic: Any, vocoder: Any, tmp_path: Path, precision: str, names: list[str]
+) -> None:
+    made = {name: exported(name, precision, acoustic, vocoder, tmp_path) for name in names}
+    bundle = Bundle(tmp_path, "full", MelSpec(), "0" * 16, acoustic.voice_layout, graphs=made)
+    try:
+        built = build_engines(bundle, "tensorrt_rtx", ProfileConfig(), progress=False)
+    finally:
+        weights = {path.name: path.stat().st_size for path in tmp_path.glob("*.onnx")}
+        for path in (p for p in tmp_path.rglob("*") if p.is_file()):  # pytest keeps folders, and these are large
+            path.unlink()
+    assert [one.engine.graph for one in built] == names
+    for one in built:
+        name, profile = one.engine.graph, one.engine.profile
+        print(precision, tensorrt.table([one]).splitlines()[1])
+        assert set(profile) == {port.name for port in made[name].inputs}
+        assert all(least[0] == 1 and largest[0] == 8 for least, _, largest in profile.values())
+        assert one.size > 0.9 * weights[made[name].file], name  # the weights are in it, in the graph's precision
+    largest = {name: profile for one in built for name, (*_, profile) in one.engine.profile.items()}
+    assert largest.get("text", [8, 400]) == [8, 400]
+    assert largest.get("spec", [8, MELS, 2000]) == [8, MELS, 2000]
