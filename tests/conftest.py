@@ -82,7 +82,7 @@ def tiny_bundle(tiny_acoustic: Path, tmp_path_factory: pytest.TempPathFactory) -
     return export(ExportConfig(str(tiny_acoustic), str(folder / "vocoder.nemo"), out=str(folder / "tiny")))
 
 
-def make_bundle(acoustic: Any, folder: Path) -> Path:
+def make_bundle(acoustic: Any, folder: Path, precision: str = "fp32") -> Path:
     """A bundle in ``folder`` of a model in memory and a toy HiFi-GAN, as the export writes it, but not compared."""
     from nemo_ext import voices
     from nemo_ext.export import run
@@ -92,7 +92,7 @@ def make_bundle(acoustic: Any, folder: Path) -> Path:
         voices.save(acoustic.base_voice(told.name), folder / "voices" / f"{told.name}.voice")
     bundle = run.describe(acoustic, folder)
     run.write_assets(acoustic, bundle)
-    run.write_graphs(acoustic, toy_vocoder(), bundle, "fp32")
+    run.write_graphs(acoustic, toy_vocoder(), bundle, precision)
     bundle.write()
     return folder
 
