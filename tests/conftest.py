@@ -73,39 +73,27 @@ def _trained(name: str, steps: int, corpus: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_acoustic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of ``tiny_acoustic`` and of an untrained HiFi-GAN: to be read, not to be written to."""
-    return make_bundle(tiny_acoustic, tmp_path_factory.mktemp("bundles") / "tiny")
+    """A bundle of ``tiny_acoustic`` and of an untrained HiFi-GAN, exported: to be read, not to be written to."""
+    from nemo_ext.export.config import ExportConfig
+    from nemo_ext.export.run import export
+
+    folder = tmp_path_factory.mktemp("bundles")
+    toy_vocoder().save_to(str(folder / "vocoder.nemo"))
+    return export(ExportConfig(str(tiny_acoustic), str(folder / "vocoder.nemo"), out=str(folder / "tiny")))
 
 
-def make_bundle(acoustic: Any, folder: Path) -> Path:
-    """A bundle in ``folder`` with a toy HiFi-GAN; ``acoustic``: a path, or a model."""
-    import torch
+def make_bundle(acoustic: Any, folder: Path, precision: str = "fp32") -> Path:
+    """A bundle in ``folder`` of a model in memory and a toy HiFi-GAN, as the export writes it, but not compared."""
+    from nemo_ext import voices
+    from nemo_ext.export import run
 
-    from nemo_ext import _nemo, voices
-    from nemo_ext.export import bundle, graphs, onnx, style_assets, text_assets
-
-    model = _nemo.restore(acoustic) if isinstance(acoustic, Path) else acoustic
     (folder / "voices").mkdir(parents=True)
-    text_assets.write_text(model.frontend, folder)
-    for told in model.voices:
-        voices.save(model.base_voice(told.name), folder / "voices" / f"{told.name}.voice")
-    made = bundle.Bundle(folder, model.origin, model.mel_spec, model.weights_hash(), model.voice_layout)
-    made.base_voices, made.style_size = model.voices, model.style_size
-    graph = graphs.AcousticGraph(model)
-    made.energy = graph.energy
-    example = {"text": torch.randint(1, 20, (2, 9)), "voice": torch.zeros(2, model.voice_layout.size)}
-    example |= {"style": torch.zeros(2, model.style_size)}
-    given = [example.get(name, torch.ones(2, 9)) for name in graph.inputs]
-    made.graphs["acoustic"] = onnx.export(graph, given, folder / "acoustic.onnx", "fp32")
-    vocoder = graphs.VocoderGraph(toy_vocoder())
-    made.graphs["vocoder"] = onnx.export(vocoder, [torch.zeros(1, 80, 20)], folder / "vocoder.onnx", "fp32")
-    if model.style_size:
-        style_assets.write_style(style_assets.StyleAssets.of(model), folder)
-        style = graphs.StyleGraph(model)
-        reference = [torch.zeros(2, 80, 40), torch.zeros(2, 40), torch.tensor([40, 40])]
-        reference += [torch.ones(2, 2, 80), torch.zeros(2)]
-        made.graphs["style_encoder"] = onnx.export(style, reference, folder / "style_encoder.onnx", "fp32")
-    made.write()
+    for told in acoustic.voices:
+        voices.save(acoustic.base_voice(told.name), folder / "voices" / f"{told.name}.voice")
+    bundle = run.describe(acoustic, folder)
+    run.write_assets(acoustic, bundle)
+    run.write_graphs(acoustic, toy_vocoder(), bundle, precision)
+    bundle.write()
     return folder
 
 

@@ -42,7 +42,7 @@ class OpenVinoSession:
         self._what = path.name
         if not path.is_file():
             raise NemoExtError(f"no graph at {path}")
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
         core = openvino.Core()
         try:

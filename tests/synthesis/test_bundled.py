@@ -203,3 +203,15 @@ def test_rivas_layout_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     index.write_text(json.dumps(told))
     with pytest.raises(NemoExtError, match="holds Riva's layout"):
         nemo_ext.load(bundle=tmp_path / "b")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fp16_graphs_speak_on_a_processor(tiny_acoustic: Path, models: Pipeline, backend: str, tmp_path: Path) -> None:
+    """The durations of float32, and its sound to within float16's rounding."""
+    folder = make_bundle(_nemo.restore(tiny_acoustic), tmp_path / "b", "fp16")
+    said = nemo_ext.load(bundle=folder, backend=backend, threads=1).say(TEXT, "ada")
+    own = models.say(TEXT, "ada")
+    assert said.token_frames == own.token_frames
+    assert 0.0 < np.abs(said.mel - own.mel).max() < 0.05
+    difference = np.sum((said.audio - own.audio) ** 2) / np.sum(own.audio**2)
+    assert 10 * np.log10(difference) < -30

@@ -1,0 +1,209 @@
+"""A bundle's speed against stock NeMo's eager models with the same weights: one run, equal threads, one sentence.
+
+    python benchmarks/inference.py [--threads 2] [--rounds 5] [--backends onnxruntime openvino]
+
+Full-size FastPitch and HiFi-GAN V1, untrained: speed does not depend on what the weights are. Wants the extras onnx and
+openvino. Give `--backends cuda tensorrt` on a machine with an NVIDIA GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import hardware
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from nemo_ext import config, voices
+from nemo_ext.errors import NemoExtError
+from nemo_ext.export import run as exporting
+from nemo_ext.models.acoustic.fastpitch import FastPitch
+from nemo_ext.models.vocoder.hifigan import HifiGan
+from nemo_ext.runtime.openvino import has_bf16
+from nemo_ext.synthesis.bundled import BundleSide, open_bundle
+from nemo_ext.synthesis.prosody import NEUTRAL
+from nemo_ext.text.config import TextConfig
+from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.types import BaseVoice, MelSpec
+
+SENTENCE = "The boats came home late in the evening, and nobody on the shore was waiting for them."
+SECONDS = 5.0
+Parts = tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]]  # acoustic, vocoder, both
+
+
+def models() -> tuple[Any, Any, Any]:
+    """FastPitch and HiFi-GAN V1 at full size, and the sentence's tokens, which the FastPitch speaks in five seconds."""
+    torch.manual_seed(0)
+    cfg = config.compose("train", ["model=fastpitch", "size=full"])
+    settings: Any = OmegaConf.to_container(config.conform(cfg.model, FastPitch.config_class, "model."))
+    settings["mel"] = dataclasses.asdict(MelSpec())
+    frontend = TextFrontend(TextConfig(alphabet="chars", normalize=False))
+    settings["text"] = dataclasses.asdict(frontend.config)
+    settings["voices"] = [dataclasses.asdict(BaseVoice("ada", pitch_mean=200.0, pitch_std=30.0))]
+    acoustic = FastPitch(OmegaConf.create(settings)).eval()
+    tokens = frontend.encode(SENTENCE)
+    frames = SECONDS * MelSpec().sample_rate / MelSpec().hop_length / len(tokens.ids)
+    predictor = acoustic.fastpitch.duration_predictor
+    with torch.no_grad():  # whole frames: every token the same, whatever the random weights say
+        predictor.fc.weight.zero_()
+        predictor.fc.bias.fill_(float(np.log(round(frames) + 1.0)))
+    cfg = config.compose("train", ["model=hifigan", "size=full"])
+    settings = OmegaConf.to_container(config.conform(cfg.model, HifiGan.config_class, "model."))
+    vocoder = HifiGan(OmegaConf.create(settings | {"mel": dataclasses.asdict(MelSpec())})).eval()
+    return acoustic, vocoder, tokens
+
+
+def stock(acoustic: Any, vocoder: Any, tokens: Any) -> tuple[Parts, np.ndarray, np.ndarray]:
+    """What stock NeMo runs for a sentence, with weight norm as it keeps it; its mel and its audio."""
+    ids, speaker = torch.from_numpy(tokens.ids)[None], torch.zeros(1, dtype=torch.long)
+    pitch = torch.zeros(ids.shape)  # what is added to the predicted one
+
+    @torch.inference_mode()
+    def speak() -> torch.Tensor:
+        return acoustic.fastpitch.infer(text=ids, pitch=pitch, speaker=speaker)[0]
+
+    @torch.inference_mode()
+    def decode(mel: torch.Tensor) -> torch.Tensor:
+        return vocoder.generator(x=mel)
+
+    mel = speak()
+    return (speak, lambda: decode(mel), lambda: decode(speak())), mel[0].numpy(), decode(mel)[0, 0].numpy()
+
+
+def bundled(folder: Path, backend: str, threads: int, tokens: Any) -> tuple[Parts, Any]:
+    """The same from the bundle."""
+    acoustic, vocoder = open_bundle(folder, backend, threads)
+    side, voice = BundleSide(acoustic, vocoder), acoustic.base_voice("ada")
+    settings: Any = dict(NEUTRAL)
+    feeds = side._feeds(tokens, voice, None, settings)
+    said = side.speak(tokens, voice, None, settings)
+
+    def both() -> Any:
+        return side.speak(tokens, voice, None, settings)
+
+    return (lambda: acoustic.session.run(feeds), lambda: vocoder.decode(said.mel), both), (side, said)
+
+
+def matrix_rate(size: int = 1536) -> float:
+    """GFLOP/s of one product of float32 matrices in torch."""
+    a = torch.randn(size, size)
+    began = time.perf_counter()
+    a @ a
+    return 2 * size**3 / (time.perf_counter() - began) / 1e9
+
+
+def measure(rows: dict[str, Parts], rounds: int) -> tuple[dict[str, list[list[float]]], float]:
+    """Seconds of each part in every round, the rows taking turns; and the best matrix rate in between."""
+    taken: dict[str, list[list[float]]] = {name: [[], [], []] for name in rows}
+    rates = [matrix_rate() for _ in range(3)]
+    for i in range(rounds + 1):
+        for name, parts in rows.items():
+            for part, times in zip(parts, taken[name], strict=True):
+                began = time.perf_counter()
+                part()
+                if i:  # the first round warms up
+                    times.append(time.perf_counter() - began)
+        rates += [matrix_rate() for _ in range(3)]
+        print(f"round {i} of {rounds}: load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+    return taken, max(rates)
+
+
+def operations(part: Callable[[], Any]) -> float:
+    """GFLOP of one call in torch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        part()
+    return counter.get_total_flops() / 1e9
+
+
+def distance(signal: np.ndarray, other: np.ndarray) -> float:
+    """Signal-to-difference ratio in dB."""
+    difference = np.sum((signal.astype(np.float64) - other) ** 2)
+    return float(10 * np.log10(np.sum(signal.astype(np.float64) ** 2) / max(difference, 1e-30)))
+
+
+def main() -> None:
+    """Measure, and write the page beside this script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--backends", nargs="+", default=["onnxruntime", "openvino"])
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    load_before = os.getloadavg()
+    acoustic, vocoder, tokens = models()
+    parts, mel, audio = stock(acoustic, vocoder, tokens)
+    rows: dict[str, Parts] = {"stock NeMo, eager fp32": parts}
+    quality = {"stock NeMo, eager fp32": "the reference"}
+    missing: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "bundle"
+        (folder / "voices").mkdir(parents=True)
+        voices.save(acoustic.base_voice("ada"), folder / "voices/ada.voice")
+        bundle = exporting.describe(acoustic, folder)
+        exporting.write_assets(acoustic, bundle)
+        exporting.write_graphs(acoustic, vocoder, bundle, "fp32")
+        bundle.write()
+        for backend in asked.backends:
+            try:
+                made, (side, said) = bundled(folder, backend, asked.threads, tokens)
+            except NemoExtError as error:
+                missing.append(f"{backend}: not measured, {error}.")
+                continue
+            rows[side.backend] = made
+            if said.mel.shape != mel.shape:
+                raise SystemExit(f"{backend} speaks {said.mel.shape}, stock {mel.shape}: not the same durations")
+            quality[side.backend] = f"{distance(audio, said.audio):.0f}"
+        taken, rate = measure(rows, asked.rounds)
+    work = operations(parts[0]), operations(parts[1])
+    load_after = os.getloadavg()
+    best = {name: [min(times) for times in each] for name, each in taken.items()}
+    reference = best["stock NeMo, eager fp32"]
+    table = []
+    for name, each in best.items():
+        cells = [f"{s:.3f} ({r / s:.2f}x)" for s, r in zip(each, reference, strict=True)]
+        middle = statistics.median(taken[name][2])
+        table.append([name, *cells, f"{middle:.3f}", quality[name], f"{work[1] / each[1]:.0f}"])
+    if not has_bf16():
+        missing.append("OpenVINO bf16: not measured, this processor has no AMX.")
+    if not torch.cuda.is_available():
+        missing.append(
+            "GPU (eager, CUDA graphs, ONNX Runtime CUDA, TensorRT): not measured, there is no NVIDIA GPU here; "
+            "`python benchmarks/inference.py --backends cuda tensorrt` on a machine with one."
+        )
+    loads = ", ".join(f"{one:.1f}" for one in (load_before[0], load_after[0]))
+    hardware.write(
+        Path(__file__).with_suffix(".md"),
+        "Speaking from a bundle, against stock NeMo",
+        f"python benchmarks/inference.py --threads {asked.threads} --rounds {asked.rounds} "
+        f"--backends {' '.join(asked.backends)}",
+        [
+            "Full-size FastPitch and HiFi-GAN V1 with the same, untrained weights in every row; "
+            f"{len(tokens.ids)} tokens, {mel.shape[1]} frames, {len(audio) / MelSpec().sample_rate:.1f} s of audio, "
+            f"batch 1, {asked.threads} threads. Seconds, the fastest of {asked.rounds} rounds in which the rows took "
+            "turns, and how many times as fast as stock. The median is of both together; dB is signal to difference of "
+            "the audio from text.",
+            hardware.table(["", "FastPitch", "HiFi-GAN V1", "both", "median", "dB", "HiFi-GAN GFLOP/s"], table),
+            f"FastPitch is {work[0]:.1f} GFLOP and HiFi-GAN {work[1]:.0f}; the machine multiplies float32 matrices at "
+            f"{rate:.0f} GFLOP/s with {asked.threads} threads, the best of those measured between the rounds. The load "
+            f"average over a minute was {loads} before and after, this benchmark's own threads included afterwards.",
+            "\n".join(f"- {line}" for line in missing),
+            hardware.describe(),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
