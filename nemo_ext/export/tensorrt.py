@@ -260,8 +260,8 @@ def _length(profiles: ProfileConfig, port: Port, axis: int | str, which: int, fi
     given = getattr(profiles, name)
     if len(given) != 3 or any(n < 1 for n in given) or list(given) != sorted(given):
         raise NemoExtError(
-            f"{file}, input '{port.name}': profile.{name}={_plain(given)} is no profile: give three rising numbers of 1 "
-            "or more, the least, the usual and the largest, such as "
+            f"{file}, input '{port.name}': profile.{name}={_plain(given)} is no profile: give three rising numbers of "
+            "1 or more, the least, the usual and the largest, such as "
             f"profile.{name}={_plain(getattr(ProfileConfig(), name))}"
         )
     return int(given[which])
