@@ -170,7 +170,8 @@ def serialized(
     if engine is None:
         reason = lib.why()
         if workspace and ("OutOfMemory" in reason or "workspace" in reason):
-            reason = f"workspace={workspace >> 20} (MiB) is too small for one of its layers: give more, or 0 ({reason})"
+            limit = f"profile.workspace={workspace >> 20} (MiB)"
+            reason = f"{limit} is too small for one of its layers: give more, or 0 ({reason})"
         raise NemoExtError(f"{path.name}: {lib} built no engine: {reason}")
     if cache is not None:
         trt.keep(cache, bytes(config.get_timing_cache().serialize()))
@@ -259,9 +260,9 @@ def _length(profiles: ProfileConfig, port: Port, axis: int | str, which: int, fi
     given = getattr(profiles, name)
     if len(given) != 3 or any(n < 1 for n in given) or list(given) != sorted(given):
         raise NemoExtError(
-            f"{file}, input '{port.name}': {name}={_plain(given)} is no profile: give three rising numbers of 1 or "
-            "more, the least, the usual and the largest, such as "
-            f"{name}={_plain(getattr(ProfileConfig(), name))}"
+            f"{file}, input '{port.name}': profile.{name}={_plain(given)} is no profile: give three rising numbers of "
+            "1 or more, the least, the usual and the largest, such as "
+            f"profile.{name}={_plain(getattr(ProfileConfig(), name))}"
         )
     return int(given[which])
 

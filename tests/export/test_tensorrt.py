@@ -65,7 +65,7 @@ def test_a_limit_is_told_and_one_that_is_too_small_is_named(toy: Bundle) -> None
     built = build_engines(toy, "tensorrt_rtx", limited, progress=False)
     assert table(built).splitlines()[1].endswith("at most 512.0 MiB a layer")
     wide = dataclasses.replace(PROFILES, batch=[1, 8, 64], frames=[12, 1000, 40000], workspace=1)
-    with pytest.raises(NemoExtError, match=r"onnx: .* built no engine: workspace=1 \(MiB\) is too small"):
+    with pytest.raises(NemoExtError, match=r"onnx: .* built no engine: profile.workspace=1 \(MiB\) is too small"):
         build_engines(toy, "tensorrt_rtx", wide, progress=False)
 
 
@@ -172,9 +172,11 @@ def test_a_graph_that_is_not_there_is_named(toy: Bundle) -> None:
 
 @pytest.mark.parametrize("wrong", [[20, 10, 400], [0, 10, 20], [2, 10], []])
 def test_a_profile_that_cannot_be_meant_names_the_input(toy: Bundle, wrong: list[int]) -> None:
-    with pytest.raises(NemoExtError, match=r"acoustic\.onnx, input 'text': text=\[[\d,]*\] is no profile") as error:
+    with pytest.raises(
+        NemoExtError, match=r"acoustic\.onnx, input 'text': profile\.text=\[[\d,]*\] is no profile"
+    ) as error:
         build_engines(toy, "tensorrt_rtx", dataclasses.replace(PROFILES, text=wrong), progress=False)
-    assert str(error.value).endswith("text=[2,100,400]")
+    assert str(error.value).endswith("profile.text=[2,100,400]")
 
 
 def test_an_axis_that_no_option_is_for_is_named() -> None:
