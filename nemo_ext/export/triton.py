@@ -206,7 +206,9 @@ def _ensemble(folder: Path, name: str, acoustic: str, ports: _Ports, vocoder: _P
         "ensemble_scheduling": {"step": steps},
         "parameters": _parameters(about),
     }
-    (folder / name / "1").mkdir(parents=True)  # Triton wants a version, and an ensemble has no file
+    # Triton wants a version, and an ensemble has no file; a folder without one is lost where only files are kept
+    (folder / name / "1").mkdir(parents=True)
+    (folder / name / "1" / ".keep").touch()
     (folder / name / "config.pbtxt").write_text(pbtxt(config), encoding="utf-8")
 
 
