@@ -45,10 +45,9 @@ def write_riva(
     out: Path,
     voices: Sequence[Voice],
     *,
-    dense: Path,
-    precision: str,
     acoustic: Path,
     vocoder: Path,
+    graph: str = "acoustic_riva",
     voice_name: str = "",
     language: str = "",
     words: Iterable[str] = (),
@@ -57,13 +56,12 @@ def write_riva(
     """Write the folder ``out``; a folder of an earlier export is replaced when all is done.
 
     Args:
-        bundle: with a vocoder and the text side.
+        bundle: with a graph of the Riva layout, a vocoder and the text side.
         out: folder to be.
         voices: whose vectors and styles are in the graph's tables, in their order (``subvoices.tables``).
-        dense: ONNX file of the Riva layout.
-        precision: of ``dense``.
         acoustic: .nemo file that the bundle was made of, for its configuration.
         vocoder: the same.
+        graph: name of the graph of the Riva layout in ``bundle``.
         voice_name: of the whole, in Riva; the acoustic model's name when empty.
         language: Riva's code, en-US; when empty, a command for each language that the voices speak.
         words: that go into the dictionary beside the lexicon's.
@@ -76,14 +74,14 @@ def write_riva(
         NemoExtError: the bundle lacks a graph, the graph has other rows than ``voices``, a .nemo cannot be read, a
             sub-voice cannot be named, or the disk is full.
     """
-    rows = tables(voices, bundle.style_size)
+    rows, dense = tables(voices, bundle.style_size), bundle.path(graph)
     frontend = read_text(bundle.dir)
     _same_rows(dense, rows)
     languages = [code.partition("-")[0] for code in (language,) if code] or list(dict.fromkeys(rows.languages))
     name = voice_name or re.sub(r"[^\w.-]+", "-", bundle.name.removesuffix(".nemo").removesuffix("/model"))
     commands, lines = [], []
     with whole_folder(out, SCRIPT) as folder:
-        _pack_fastpitch(bundle, folder / "fastpitch", dense, precision, acoustic, rows, voices[0])
+        _pack_fastpitch(bundle, folder / "fastpitch", dense, bundle.graphs[graph].precision, acoustic, rows, voices[0])
         (folder / "fastpitch" / "mapping.txt").write_text(
             mapping(frontend.table.symbols, frontend.config.alphabet), encoding="utf-8"
         )

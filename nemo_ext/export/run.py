@@ -263,8 +263,8 @@ def _triton(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[st
 
 def _riva(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]:
     from nemo_ext.export.riva import write_riva
+    from nemo_ext.export.riva_text import read_words
 
-    words = Path(cfg.riva.words).expanduser().read_text(encoding="utf-8").split() if cfg.riva.words else ()
     return write_riva(
         bundle,
         bundle.dir / "riva",
@@ -274,7 +274,7 @@ def _riva(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]
         graph=RIVA_GRAPH,
         voice_name=cfg.riva.name,
         language=cfg.riva.language,
-        words=words,
+        words=read_words(Path(cfg.riva.words)) if cfg.riva.words else (),
     )
 
 

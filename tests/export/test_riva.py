@@ -32,8 +32,6 @@ from tests.export.toys import Toys
 def write(toys: Toys, out: Path, **changes: Any) -> list[str]:
     given: dict[str, Any] = {
         "voices": toys.voices,
-        "dense": toys.bundle.path("acoustic_riva"),
-        "precision": "fp32",
         "acoustic": toys.acoustic,
         "vocoder": toys.vocoder,
         "voice_name": "toy",
@@ -140,6 +138,14 @@ def test_the_script_calls_riva_build_for_every_language(toy_export: Toys, tmp_pa
     assert "--subvoices=ben:3,ben.happy:4,ben.sad:5" in deutsch
 
 
+def test_the_same_export_gives_the_same_files(toy_export: Toys, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(toy_export, tmp_path / name)
+    for path in (tmp_path / "one").rglob("*"):
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.is_dir() or path.read_bytes() == other.read_bytes(), path
+
+
 def test_one_voice_has_neither_speakers_nor_sub_voices() -> None:
     command = riva.build_command(
         name="lj", language="en-US", mel=MelSpec(), alphabet="arpabet", subvoices={"lj": 0}, speakers=1
@@ -243,7 +249,7 @@ def test_voices_that_are_not_those_of_the_tables_are_refused(toy_export: Toys, t
     with pytest.raises(NemoExtError, match="holds 6 sub-voices, and the voices given make 3"):
         write(toy_export, tmp_path / "riva", voices=toy_export.voices[:1])
     with pytest.raises(NemoExtError, match="is not of Riva's layout: it takes text, pitch, pitch_scale"):
-        write(toy_export, tmp_path / "riva", dense=toy_export.bundle.path("acoustic"))
+        write(toy_export, tmp_path / "riva", graph="acoustic")
     assert not list(tmp_path.iterdir())
 
 
@@ -280,7 +286,7 @@ def test_pack_says_where_it_can_run(written: tuple[Path, list[str]]) -> None:
 def test_where_nvidias_package_is_archives_are_made(
     toy_export: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The package is in no public index: this stands in for the calls that nemo2riva makes of it, and keeps what it gets."""
+    """The package is in no public index: this stands in for what nemo2riva calls of it, and keeps what it gets."""
     kept: dict[str, dict[str, Any]] = {}
 
     class Registry:

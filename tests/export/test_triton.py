@@ -73,6 +73,13 @@ def test_a_batch_as_triton_makes_one_gives_each_request_its_own(toy_export: Toys
     assert audio.shape == (2, 1, said["num_frames"].max() * 256)
 
 
+def test_the_same_export_gives_the_same_files(toy_export: Toys, repository: Path, tmp_path: Path) -> None:
+    write_triton(toy_export.bundle, tmp_path / "again", TritonConfig(max_batch=4), toy_export.rows.names)
+    for path in repository.rglob("*"):
+        other = tmp_path / "again" / path.relative_to(repository)
+        assert path.is_dir() or path.read_bytes() == other.read_bytes(), path
+
+
 def test_files_are_the_bundles_own(toy_export: Toys, repository: Path) -> None:
     assert (repository / "vocoder" / "1" / "model.onnx").samefile(toy_export.bundle.path("vocoder"))
 

@@ -1,0 +1,121 @@
+"""The job: models in, a whole bundle out, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from nemo_ext import _nemo, voices
+from nemo_ext.cli import main
+from nemo_ext.config import compose
+from nemo_ext.errors import NemoExtError
+from nemo_ext.export import bundle, parity, run
+from tests.conftest import toy_vocoder
+
+
+@pytest.fixture(scope="module")
+def models(toy_export: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return [f"acoustic={toy_export.acoustic}", f"vocoder={toy_export.vocoder}", "threads=1"]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cases of the comparison; all of them: test_onnx.py."""
+    monkeypatch.setattr(parity, "CASES", parity.CASES[:2])
+    monkeypatch.setattr(parity, "RIVA_CASES", parity.CASES[1:2])
+
+
+def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, few, capsys):
+    """ONNX, engines, Triton, Riva; a voice that somebody made, one that is copied in, and a second export over it."""
+    base = _nemo.restore(toy_export.acoustic)
+    mine = dataclasses.replace(base.base_voice("ada"), name="mine", vector=base.base_voice("ada").vector * 0.9)
+    voices.save(mine, tmp_path / "voices" / "mine.voice")
+    profile = ["profile.text=[1,20,60]", "profile.frames=[20,40,400]", "profile.batch=[1,1,2]"]
+    out = tmp_path / "out" / "bundle"
+    options = [*models, f"out={out}", *profile, "targets=[onnx,tensorrt_rtx,triton,riva]", "licence=CC-BY-4.0"]
+    assert main(["export", *options, f"voices={tmp_path / 'voices'}", "precision=fp16"]) == 0
+    said = capsys.readouterr().out
+    assert "acoustic, ONNX Runtime" in said
+    assert "engines/vocoder-tensorrt_rtx" in said
+    assert "Triton: models acoustic" in said
+    assert "Riva: " in said
+    assert ".writing" not in said
+    made, wrong = bundle.verify(out)
+    assert wrong == []
+    assert set(made.graphs) == {"acoustic", "vocoder", "style_encoder", "acoustic_riva"}
+    assert {engine.graph for engine in made.engines} == set(made.graphs)
+    assert made.graphs["acoustic"].precision == "fp16"
+    assert made.licences["models"] == "CC-BY-4.0"
+    assert {p.stem for p in (out / "voices").iterdir()} == {"ada", "ben", "mine"}
+    told = json.loads((out / "parity.json").read_text())
+    assert {row["graph"] for row in told["rows"]} == set(made.graphs)
+    assert not any(row["faults"] for row in told["rows"])
+    assert main(["export", f"verify={out}"]) == 0
+    assert "whole" in capsys.readouterr().out
+
+    voices.save(dataclasses.replace(mine, name="later"), out / "voices" / "later.voice")
+    before = {name: made.files[name] for name in made.files if name.endswith(".onnx")}
+    again = run.export(compose("export", [*options, "precision=fp16"]))
+    assert {p.stem for p in (again / "voices").iterdir()} == {"ada", "ben", "mine", "later"}
+    made, wrong = bundle.verify(again)
+    assert wrong == []
+    # Riva's has another voice in it; the others are the same to the bit, and so their engines were taken over
+    changed = {name for name in before if made.files[name] != before[name]}
+    assert changed <= {n for n in before if "riva" in n or "speaker" in n}
+    assert [p.name for p in out.parent.iterdir()] == ["bundle"]
+
+
+def test_a_graph_that_is_not_the_model_leaves_nothing(models, tmp_path, few, monkeypatch, capsys):
+    monkeypatch.setitem(parity.LARGEST, "fp32", 1e-12)
+    assert main(["export", *models, f"out={tmp_path / 'bundle'}"]) == 1
+    assert "the export is not the model: acoustic on ONNX Runtime" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_voices_of_another_model_are_refused(models, tmp_path, toy_export):
+    theirs = dataclasses.replace(toy_export.voices[0], base="other/model.nemo", base_hash="0" * 16)
+    voices.save(theirs, tmp_path / "theirs.voice")
+    with pytest.raises(NemoExtError, match=r"theirs\.voice was made for the base model 'other/model\.nemo' \(0{16}\)"):
+        run.export(compose("export", [*models, f"out={tmp_path / 'b'}", f"voices={tmp_path}"]))
+    assert not (tmp_path / "b").exists()
+
+
+def test_wrong_options_are_named(models, tmp_path, toy_export):
+    def refused(*options: str) -> str:
+        with pytest.raises(NemoExtError) as error:
+            run.export(compose("export", list(options)))
+        return str(error.value)
+
+    (tmp_path / "mine.txt").write_text("mine")
+    out = f"out={tmp_path / 'b'}"
+    assert "vocoder= is missing" in refused(models[0], out)
+    assert "out= is missing" in refused(*models)
+    assert "'tensort' is not one of onnx, tensorrt" in refused(*models, out, "targets=[tensort]")
+    assert "holds something else than a bundle" in refused(*models, f"out={tmp_path}")
+    assert "give an acoustic model" in refused(f"acoustic={toy_export.vocoder}", models[1], out)
+    assert "give a vocoder" in refused(models[0], f"vocoder={toy_export.acoustic}", out)
+    assert not (tmp_path / "b").exists()
+
+
+def test_models_of_different_mels_are_refused(models, tmp_path):
+    from omegaconf import OmegaConf
+
+    from nemo_ext.models.vocoder.hifigan import HifiGan
+
+    vocoder = toy_vocoder()
+    settings = OmegaConf.merge(vocoder.cfg, {"mel": {"f_max": 11025.0}})
+    path = _nemo.save(HifiGan(settings), tmp_path / "other.nemo")
+    with pytest.raises(NemoExtError, match=r"different mels.*f_max: 8000\.0 != 11025\.0"):
+        run.export(compose("export", [models[0], f"vocoder={path}", f"out={tmp_path / 'b'}"]))
+
+
+def test_verify_tells_faults_and_fails(tiny_bundle, tmp_path, capsys):
+    import shutil
+
+    broken = shutil.copytree(tiny_bundle, tmp_path / "broken")
+    (broken / "text.json").write_text("{}")
+    assert main(["export", f"verify={broken}"]) == 1
+    assert "text.json is not the file that was exported" in capsys.readouterr().err
