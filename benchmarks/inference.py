@@ -183,6 +183,11 @@ def main() -> None:
             "GPU (eager, CUDA graphs, ONNX Runtime CUDA, TensorRT): not measured, there is no NVIDIA GPU here; "
             "`python benchmarks/inference.py --backends cuda tensorrt` on a machine with one."
         )
+    if load_before[0] > 0.3:
+        missing.append(
+            "The machine was shared with other work, as the load says: these seconds are no quiet machine's, and the "
+            "ratios are rough."
+        )
     loads = ", ".join(f"{one:.1f}" for one in (load_before[0], load_after[0]))
     hardware.write(
         Path(__file__).with_suffix(".md"),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from typing import Any
 
 import librosa
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import torch
 
 from nemo_ext.audio import mel
+from nemo_ext.audio.mel import log_mel, log_mel_without_torch
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import MelSpec
 

@@ -75,9 +75,7 @@ def test_styles_come_back(tmp_path: Path) -> None:
     ("size", "n_mels", "factor", "said"),
     [(7, 80, 1.0, "does not belong"), (8, 64, 1.0, "does not belong"), (8, 80, np.nan, "does not belong")],
 )
-def test_styles_of_another_model_are_refused(
-    size: int, n_mels: int, factor: float, said: str, tmp_path: Path
-) -> None:
+def test_styles_of_another_model_are_refused(size: int, n_mels: int, factor: float, said: str, tmp_path: Path) -> None:
     wrong = assets()
     wrong.token_values = wrong.token_values * np.float32(factor)
     write_style(wrong, tmp_path)
