@@ -8,6 +8,7 @@ compute in float16 between casts; inputs and outputs are float32 always. The mod
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -82,7 +83,9 @@ class AcousticGraph(nn.Module):
         added = None if added is None else added.to(self.dtype)
         decoded = run_stack(self.decoder, "decoder", expanded.to(self.dtype), mask, added, voice)
         mel: Tensor = self.proj(decoded).float().transpose(1, 2)
-        return mel
+        # silence behind a shorter utterance: the vocoder hears some frames beyond its end
+        silent = math.log(self.model.mel_spec.log_guard)
+        return torch.where(mask[:, None], mel, torch.full_like(mel[:, :, :1], silent))
 
 
 class RivaGraph(nn.Module):

@@ -22,7 +22,7 @@ from torch import Tensor
 from nemo_ext.data.prior import beta_binomial_prior
 from nemo_ext.errors import NemoExtError
 from nemo_ext.evaluation.alignment import focus
-from nemo_ext.models.acoustic.fastpitch import Alignment
+from nemo_ext.models.acoustic.fastpitch_parts import Alignment
 from nemo_ext.modules.alignment import mask_from_lens
 from nemo_ext.types import Batch
 

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from nemo_ext.models.acoustic.fastpitch import mel_l1
+from nemo_ext.models.acoustic.fastpitch_parts import mel_l1
 from nemo_ext.training.alignments import Durations
 from nemo_ext.types import Batch
 from nemo_ext.voices import VoiceLayout

@@ -13,7 +13,6 @@ distance attention as a matrix product; losses are means over valid frames.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
+from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, mean_square, mel_l1
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.stock import stock_mel_spec, stock_voices
@@ -34,7 +34,6 @@ from nemo_ext.modules.adapters import (
     AdapterConfig,
     Site,
     VoiceAdapters,
-    VoiceWeights,
     predictor_sites,
     stack_sites,
 )
@@ -60,36 +59,6 @@ _NOT_SPOKEN_WITH = (
     *("fastpitch.speaker_emb.", "fastpitch.speaker_encoder."),
 )
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
-
-
-@dataclass
-class Alignment:
-    """Tokens and frames of a batch brought together."""
-
-    attention: Tensor  # (B, T_mel, T_text), sums to 1 over tokens
-    log_probability: Tensor  # (B, T_mel, T_text), unnormalised
-    path: Tensor  # (B, T_mel) int64, token of each frame
-    durations: Tensor  # (B, T_text) int64, frames
-
-
-@dataclass
-class Conditions:
-    """What a batch is spoken with: the adapters' weights, and what is added to the inputs of the parts."""
-
-    voice: VoiceWeights
-    added: Tensor | None  # (B, 1, D): speaker and style
-    speaker: Tensor | None  # (B, 1, D): without the style, which the aligner does not need
-
-
-@dataclass
-class Reading:
-    """What the text side makes of a text; the decoder makes the mel of it."""
-
-    encoded: Tensor  # (B, T_text, D), pitch and energy added
-    log_durations: Tensor  # (B, T_text)
-    frames: Tensor  # (B, T_text), predicted frames of each token before pace, no whole numbers
-    durations: Tensor  # (B, T_text) int64, after pace
-    pitch_normalized: Tensor  # (B, T_text)
 
 
 class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
@@ -319,7 +288,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         if pitch_stats is None:
             pitch_stats = encoded.new_tensor([0.0, 1.0]).expand(len(tokens), 2)
         mean, std = pitch_stats[:, :1], pitch_stats[:, 1:]
-        pitch_scale, pitch_added = pitch_range, 0.0
+        pitch_scale: float | Tensor = pitch_range
+        pitch_added: float | Tensor = 0.0
+        energy_scale: float | Tensor = 1.0
         if _asks_for(pitch_shift, 0.0):
             if not bool((mean > 0).all()):
                 raise NemoExtError("this model does not know its voice's pitch in Hz, so pitch= cannot be shifted")
@@ -328,7 +299,6 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             pitch_scale, pitch_added = ratio * pitch_range, mean * (ratio - 1.0) / std
         if self.fastpitch.energy_predictor is None and _asks_for(energy, 0.0):
             raise NemoExtError("this model was trained without energy, so energy= changes nothing in it: leave it out")
-        energy_scale = 1.0
         if _asks_for(energy, 0.0):
             energy_scale = 10.0 ** (torch.as_tensor(energy, device=mean.device) / 20.0)
         said = self.read(
@@ -437,19 +407,19 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         log_durations = self._predict("duration_predictor", encoded, tokens_valid, given)
         pitch_predicted = self._predict("pitch_predictor", encoded, tokens_valid, given)
         losses = {
-            "duration": weigh.duration * _mean_square(log_durations, torch.log(durations + 1.0), tokens_valid),
-            "pitch": weigh.pitch * _mean_square(pitch_predicted, pitch, tokens_valid),
+            "duration": weigh.duration * mean_square(log_durations, torch.log(durations + 1.0), tokens_valid),
+            "pitch": weigh.pitch * mean_square(pitch_predicted, pitch, tokens_valid),
         }
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
         if module.energy_predictor is not None:
             energy = torch.log1p(average_per_token(batch.energy, durations))
             predicted = self._predict("energy_predictor", encoded, tokens_valid, given)
-            losses["energy"] = weigh.energy * _mean_square(predicted, energy, tokens_valid)
+            losses["energy"] = weigh.energy * mean_square(predicted, energy, tokens_valid)
             encoded = encoded + module.energy_emb(energy[:, None, :]).transpose(1, 2)
 
         losses |= heard
         mel = self._decode(gather_tokens(encoded, alignment.path) * frames_valid[..., None], batch.mel_lens, given)
-        losses["mel"] = weigh.mel * _mean_square(mel, batch.mel, frames_valid[:, None, :])
+        losses["mel"] = weigh.mel * mean_square(mel, batch.mel, frames_valid[:, None, :])
         if not found:
             return losses, mel, alignment
         aligned = self.alignment_losses(batch, alignment)
@@ -520,15 +490,3 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 def _asks_for(value: float | Tensor, neutral: float) -> bool:
     """Whether ``value`` changes anything. A tensor always does: looking into it would tie an exported graph to it."""
     return isinstance(value, Tensor) or value != neutral
-
-
-def mel_l1(mel: Tensor, batch: Batch) -> Tensor:
-    """Mean absolute error of ``mel (B, n_mels, T_mel)`` over the batch's valid frames."""
-    valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
-    return ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
-
-
-def _mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared error over the True positions of ``valid`` (broadcast over channels)."""
-    valid = valid.expand_as(predicted)
-    return ((predicted - target).square() * valid).sum() / valid.sum()

@@ -1,0 +1,53 @@
+"""What passes between the parts of FastPitch, and how far a mel is from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nemo_ext.modules.adapters import VoiceWeights
+from nemo_ext.modules.alignment import mask_from_lens
+from nemo_ext.types import Batch
+
+
+@dataclass
+class Alignment:
+    """Tokens and frames of a batch brought together."""
+
+    attention: Tensor  # (B, T_mel, T_text), sums to 1 over tokens
+    log_probability: Tensor  # (B, T_mel, T_text), unnormalised
+    path: Tensor  # (B, T_mel) int64, token of each frame
+    durations: Tensor  # (B, T_text) int64, frames
+
+
+@dataclass
+class Conditions:
+    """What a batch is spoken with: the adapters' weights, and what is added to the inputs of the parts."""
+
+    voice: VoiceWeights
+    added: Tensor | None  # (B, 1, D): speaker and style
+    speaker: Tensor | None  # (B, 1, D): without the style, which the aligner does not need
+
+
+@dataclass
+class Reading:
+    """What the text side makes of a text; the decoder makes the mel of it."""
+
+    encoded: Tensor  # (B, T_text, D), pitch and energy added
+    log_durations: Tensor  # (B, T_text)
+    frames: Tensor  # (B, T_text), predicted frames of each token before pace, no whole numbers
+    durations: Tensor  # (B, T_text) int64, after pace
+    pitch_normalized: Tensor  # (B, T_text)
+
+
+def mel_l1(mel: Tensor, batch: Batch) -> Tensor:
+    """Mean absolute error of ``mel (B, n_mels, T_mel)`` over the batch's valid frames."""
+    valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])[:, None, :]
+    return ((mel - batch.mel).abs() * valid).sum() / (valid.sum() * mel.shape[1])
+
+
+def mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean squared error over the True positions of ``valid`` (broadcast over channels)."""
+    valid = valid.expand_as(predicted)
+    return ((predicted - target).square() * valid).sum() / valid.sum()
