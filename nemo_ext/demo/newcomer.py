@@ -37,7 +37,7 @@ def adapt(out: Path, sentences: int, steps: int, trainer: str) -> str:
 
     base, vocoder = out / "acoustic" / "model.nemo", out / "vocoder" / "model.nemo"
     options = [f"base={base}", f"vocoder={vocoder}", f"corpus={out / CORPUS}", f"out={out / FILE}"]
-    options += ["consent=unknown", f"trainer={trainer}", f"trainer.max_steps={steps}"]
+    options += ["consent=unknown", f"trainer={trainer}", f"trainer.max_steps={steps}", "aligner_steps=100"]
     (out / FILE).parent.mkdir(parents=True, exist_ok=True)
     voice = run(compose("adapt", options))
     size = (out / FILE).stat().st_size

@@ -3,6 +3,10 @@
 The vector is cut into three groups, each learned or left: the speaker **embedding**, the scales and shifts (**film**),
 and the **bottleneck**'s up-projections (modules/adapters.py). What is learned is the difference from the start, on
 which AdamW's weight decay pulls: a voice of which little was heard stays near the base voice that it started from.
+
+What is looked at, and kept, is the mean of the vector over the last steps (Polyak and Juditsky, "Acceleration of
+stochastic approximation by averaging", 1992; here an exponential one): with a few minutes of speech every step follows a
+handful of sentences, and the mean forgets which.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from nemo_ext.types import Batch
 from nemo_ext.voices import VoiceLayout
 
 GROUPS = ("embedding", "film", "bottleneck")
+AVERAGED = 0.98  # share of the mean that is kept each step; less in the first hundreds, so that the start is forgotten
 _PARTS = {"embedding": "embedding", "film": "film", "up": "bottleneck", "down": "bottleneck", "norm": "bottleneck"}
 
 
@@ -83,38 +88,48 @@ class VoiceFit(LightningModule):
         self.learned = nn.ParameterDict({k: nn.Parameter(torch.zeros(len(self._indices[k]))) for k in learn})
         self.best: tuple[float, int, Tensor] = (float("inf"), 0, start.clone())
         self.history: list[tuple[int, dict[str, float]]] = []
+        self._mean: Tensor | None = None
         self._sums: list[tuple[int, dict[str, float]]] = []
         self.patience = 0
         self._worse = 0
 
     def vector(self) -> Tensor:
-        """The voice vector ``(P,)`` as it is now."""
+        """The voice vector ``(P,)`` that is learned, as it is now."""
         vector = self.start
         for name, difference in self.learned.items():
             vector = vector.index_add(0, self._indices[name].to(vector.device), difference)
         return vector
+
+    def mean(self) -> Tensor:
+        """The mean ``(P,)`` of the vector over the last steps."""
+        return self.vector().detach() if self._mean is None else self._mean
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Take the step into the mean."""
+        kept = min(AVERAGED, self.global_step / (self.global_step + 9.0))
+        self._mean = torch.lerp(self.vector().detach(), self.mean(), kept)
 
     def begin(self, losses: dict[str, float], patience: int) -> None:
         """The start's held-out ``losses`` are the best so far; ``patience``: validations without a better one."""
         self.best, self.patience = (losses["loss"], 0, self.start.clone()), patience
         self.history = [(0, losses)]
 
-    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        voice = self.vector().expand(len(batch.ids), -1)
+    def _losses(self, batch: Batch, vector: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        voice = vector.expand(len(batch.ids), -1)
         losses, mel, _ = self._base[0].learn(batch, voice=voice, alignment=self.durations(batch))
         return losses, mel
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step; logs every loss under ``train/``."""
         self._base[0].train()  # its dropout keeps the voice from learning the utterances by heart
-        measured = _measured(*self._losses(batch), batch)
+        measured = _measured(*self._losses(batch, self.vector()), batch)
         self._base[0].eval()
         self.log_dict({f"train/{k}": v.detach() for k, v in measured.items()}, batch_size=len(batch.ids))
         return measured["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Held-out losses of one batch; logs them under ``val/``, ``val/mel`` as mean absolute error."""
-        here = _measured(*self._losses(batch), batch)
+        """Held-out losses of the mean on one batch; logs them under ``val/``, ``val/mel`` as mean absolute error."""
+        here = _measured(*self._losses(batch, self.mean()), batch)
         self._sums.append((int(batch.mel_lens.sum()), {k: float(v) for k, v in here.items()}))
         logged = {f"val/{k}": v for k, v in here.items() if k not in ("mel", "mel_l1")}
         self.log_dict({**logged, "val/mel": here["mel_l1"]}, batch_size=len(batch.ids))
@@ -126,7 +141,7 @@ class VoiceFit(LightningModule):
         self._sums.clear()
         self.history.append((self.global_step, losses))
         if losses["loss"] < self.best[0]:
-            self.best, self._worse = (losses["loss"], self.global_step, self.vector().detach().clone()), 0
+            self.best, self._worse = (losses["loss"], self.global_step, self.mean().clone()), 0
             return
         self._worse += 1
         if self.patience and self._worse >= self.patience:
