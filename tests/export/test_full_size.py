@@ -6,17 +6,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from nemo_ext import config
-from nemo_ext.export import onnx, tensorrt
+from nemo_ext.corpus.progress import Progress
+from nemo_ext.export import onnx, parity, tensorrt
 from nemo_ext.export.bundle import Bundle, Graph
 from nemo_ext.export.graphs import AcousticGraph, RivaGraph, StyleGraph, VocoderGraph
 from nemo_ext.export.tensorrt import ProfileConfig, build_engines
 from nemo_ext.models.acoustic.fastpitch import FastPitch
 from nemo_ext.models.vocoder.hifigan import HifiGan
+from nemo_ext.runtime.choose import open_session
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import BaseVoice, MelSpec
@@ -73,6 +76,54 @@ def exported(name: str, precision: str, acoustic: Any, vocoder: Any, folder: Pat
     return onnx.export(graph, example(graph.inputs, acoustic), path, precision)
 
 
+def agree(made: dict[str, Graph], precision: str, acoustic: Any, vocoder: Any, folder: Path) -> None:
+    """ONNX Runtime and torch, within the tolerance of an export: 1e-4 in fp32."""
+    voices, styles = (parity_inputs(n) for n in (acoustic.voice_layout.size, acoustic.style_size))
+    for name, graph in made.items():
+        session = open_session(folder / graph.file, "onnxruntime")
+        if name == "acoustic":
+            for case in (parity.CASES[1], parity.CASES[5]):
+                asked = parity.ask(acoustic, case, 0, voices, styles)
+                parity.refuse([parity.acoustic_row(acoustic, session, precision, case, asked)])
+        elif name == "vocoder":
+            mel = parity.mel_of(acoustic, voices, 60, 1)
+            with Progress(1, "comparing") as progress:
+                row = parity.vocoder(vocoder, session, precision, [mel], progress)[0]
+            parity.refuse([row])
+            assert precision == "fp16" or row.worst <= 1e-4
+        elif name == "style_encoder":
+            with Progress(2, "comparing") as progress:
+                parity.refuse(parity.style_encoder(acoustic, session, progress))
+
+
+def parity_inputs(size: int) -> np.ndarray:
+    return np.random.default_rng(size).normal(0.0, 0.1, (5, size)).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_float16_counts_the_frames_of_float32_at_full_size(acoustic: Any, vocoder: Any, tmp_path: Path) -> None:
+    """Over 10,000 tokens, most of which get a frame or none, and over 10,000 frames of 300 tokens."""
+    voices, styles = (parity_inputs(n) for n in (acoustic.voice_layout.size, acoustic.style_size))
+    sessions = []
+    for precision in ("fp32", "fp16"):
+        graph = exported("acoustic", precision, acoustic, vocoder, tmp_path)
+        sessions.append(open_session(tmp_path / graph.file, "onnxruntime"))
+        (tmp_path / graph.file).unlink()
+    tokens, some = 0, 0
+    for seed in range(25):
+        asked = parity.ask(acoustic, parity.Case("", (100,) * 4, frames=60), seed, voices, styles)
+        feeds = asked.feeds()
+        whole, half = (session.run(feeds, ["durations", "num_frames"]) for session in sessions)
+        np.testing.assert_array_equal(whole["durations"], half["durations"])
+        tokens, some = tokens + asked.text.size, some + int((whole["durations"] > 0).sum())
+    assert tokens == 10_000
+    assert 1_000 < some < 9_900
+    asked = parity.ask(acoustic, parity.Case("", (300,), frames=10_000), 0, voices, styles)
+    frames = [session.run(asked.feeds(), ["num_frames", "spect"]) for session in sessions]
+    assert 10_000 <= frames[0]["num_frames"][0] == frames[1]["num_frames"][0]
+    assert np.abs(frames[0]["spect"] - frames[1]["spect"]).max() < parity.LARGEST["fp16"]
+
+
 # Riva's layout holds the open one, so the two that are left for the long tests have no part that these do not build.
 @pytest.mark.parametrize(
     ("precision", "names"),
@@ -87,6 +138,7 @@ def test_full_size_graphs_build_with_dynamic_profiles(
     acoustic: Any, vocoder: Any, tmp_path: Path, precision: str, names: list[str]
 ) -> None:
     made = {name: exported(name, precision, acoustic, vocoder, tmp_path) for name in names}
+    agree(made, precision, acoustic, vocoder, tmp_path)
     bundle = Bundle(tmp_path, "full", MelSpec(), "0" * 16, acoustic.voice_layout, graphs=made)
     try:
         built = build_engines(bundle, "tensorrt_rtx", ProfileConfig(), progress=False)
