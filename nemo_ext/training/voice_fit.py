@@ -5,8 +5,8 @@ and the **bottleneck**'s up-projections (modules/adapters.py). What is learned i
 which AdamW's weight decay pulls: a voice of which little was heard stays near the base voice that it started from.
 
 What is looked at, and kept, is the mean of the vector over the last steps (Polyak and Juditsky, "Acceleration of
-stochastic approximation by averaging", 1992; here an exponential one): with a few minutes of speech every step follows a
-handful of sentences, and the mean forgets which.
+stochastic approximation by averaging", 1992; here an exponential one): with a few minutes of speech every step follows
+a handful of sentences, and the mean forgets which.
 """
 
 from __future__ import annotations
