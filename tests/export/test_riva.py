@@ -138,6 +138,15 @@ def test_the_script_calls_riva_build_for_every_language(toy_export: Toys, tmp_pa
     assert "--subvoices=ben:3,ben.happy:4,ben.sad:5" in deutsch
 
 
+def test_without_a_name_the_voice_is_called_as_the_models_folder(toy_export: Toys, tmp_path: Path) -> None:
+    """A path in the name would be a folder that riva-build does not find."""
+    bundle = dataclasses.replace(toy_export.bundle, name="anna/model.nemo")
+    write(toy_export, tmp_path / "riva", bundle=bundle, voice_name="")
+    script = (tmp_path / "riva" / "riva-build.sh").read_text()
+    assert "--voice_name=anna " in script
+    assert "  anna-en-US.rmir" in script
+
+
 def test_the_same_export_gives_the_same_files(toy_export: Toys, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(toy_export, tmp_path / name)
