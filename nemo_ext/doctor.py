@@ -39,9 +39,8 @@ _JOBS = {
     "say": (),
     "say bundle=": ("onnx",),
     "export": ("onnx",),
-    "export targets=[tensorrt]": ("trt",),
-    "export targets=[tensorrt_rtx]": ("trt-rtx",),
-    "export targets=[triton]": ("triton",),
+    "export, TensorRT-RTX": ("trt-rtx",),
+    "export, Triton": ("triton",),
     "voice": (),
     "demo": ("espeak",),
 }
