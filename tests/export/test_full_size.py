@@ -102,14 +102,14 @@ def parity_inputs(size: int) -> np.ndarray:
 
 @pytest.mark.slow
 def test_float16_counts_the_frames_of_float32_at_full_size(acoustic: Any, vocoder: Any, tmp_path: Path) -> None:
-    """Over 10,000 tokens, most of which get a frame or none, and over 10,000 frames of 300 tokens."""
+    """Over 10,000 tokens of several lengths; as many frames in one text: test_onnx.py, with a small model."""
     voices, styles = (parity_inputs(n) for n in (acoustic.voice_layout.size, acoustic.style_size))
     sessions = []
     for precision in ("fp32", "fp16"):
         graph = exported("acoustic", precision, acoustic, vocoder, tmp_path)
         sessions.append(open_session(tmp_path / graph.file, "onnxruntime"))
         (tmp_path / graph.file).unlink()
-    tokens, some = 0, 0
+    tokens, heard = 0, set()
     for seed in range(25):
         asked = parity.ask(acoustic, parity.Case("", (100,) * 4, frames=60), seed, voices, styles)
         # untrained, all tokens are equally long
@@ -117,13 +117,10 @@ def test_float16_counts_the_frames_of_float32_at_full_size(acoustic: Any, vocode
         feeds = asked.feeds()
         whole, half = (session.run(feeds, ["durations", "num_frames"]) for session in sessions)
         np.testing.assert_array_equal(whole["durations"], half["durations"])
-        tokens, some = tokens + asked.text.size, some + int((whole["durations"] > 0).sum())
+        tokens += asked.text.size
+        heard |= set(whole["durations"].ravel().tolist())
     assert tokens == 10_000
-    assert 1_000 < some < 9_900
-    asked = parity.ask(acoustic, parity.Case("", (300,), frames=10_000), 0, voices, styles)
-    frames = [session.run(asked.feeds(), ["num_frames", "spect"]) for session in sessions]
-    assert 10_000 <= frames[0]["num_frames"][0] == frames[1]["num_frames"][0]
-    assert np.abs(frames[0]["spect"] - frames[1]["spect"]).max() < parity.LARGEST["fp16"]
+    assert len(heard) > 1
 
 
 # Riva's layout holds the open one, so the two that are left for the long tests have no part that these do not build.
