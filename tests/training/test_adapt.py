@@ -25,7 +25,7 @@ from nemo_ext.training import alignments
 from nemo_ext.training.adapt import adapt, learn, make
 from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
 from nemo_ext.training.adapt_data import gather
-from nemo_ext.training.voice_fit import GROUPS, group_indices
+from nemo_ext.training.voice_fit import AVERAGED, GROUPS, VoiceFit, group_indices
 from nemo_ext.voices import Consent
 
 QUICK = ["trainer.threads=1", "trainer.log_every=5", "speaker=ben", "consent=unknown"]
@@ -59,6 +59,24 @@ def test_held_out_loss_falls_and_the_best_is_kept(adapted: Any) -> None:
     assert adapted.made.steps > 0
     assert adapted.made.after["loss"] < adapted.made.before["loss"]
     assert adapted.made.after["mel_l1"] < adapted.made.before["mel_l1"]
+
+
+def test_what_is_looked_at_is_the_mean_over_the_last_steps(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = VoiceFit(base, base.voice_vector("ada"), {"embedding": 1e-2}, 0.0, lambda batch: None)  # type: ignore[arg-type]
+    expected = None
+    for step in (1, 2, 3, 700):
+        monkeypatch.setattr(VoiceFit, "global_step", step)
+        fit.learned["embedding"].data.fill_(float(step))
+        fit.on_train_batch_end(None, None, 0)
+        kept = min(AVERAGED, step / (step + 9.0))
+        now = fit.vector().detach()
+        expected = now if expected is None else kept * expected + (1.0 - kept) * now
+    torch.testing.assert_close(fit.mean(), expected)
+    fit.begin({"loss": 2.0}, patience=0)
+    fit._sums = [(10, {"loss": 1.0})]
+    fit.on_validation_epoch_end()
+    torch.testing.assert_close(fit.best[2], expected)
+    assert not torch.allclose(fit.best[2], fit.vector())
 
 
 def test_the_base_is_left_as_it_was(adapted: Any, base: Any) -> None:
