@@ -9,7 +9,6 @@ openvino. Give `--backends cuda tensorrt` on a machine with an NVIDIA GPU.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import statistics
 import sys
@@ -23,19 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import hardware
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+import untrained
 
-from nemo_ext import config, voices
+from nemo_ext import voices
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export import run as exporting
-from nemo_ext.models.acoustic.fastpitch import FastPitch
-from nemo_ext.models.vocoder.hifigan import HifiGan
 from nemo_ext.runtime.openvino import has_bf16
 from nemo_ext.synthesis.bundled import BundleSide, open_bundle
 from nemo_ext.synthesis.prosody import NEUTRAL
-from nemo_ext.text.config import TextConfig
-from nemo_ext.text.frontend import TextFrontend
-from nemo_ext.types import BaseVoice, MelSpec
+from nemo_ext.types import MelSpec
 
 SENTENCE = "The boats came home late in the evening, and nobody on the shore was waiting for them."
 SECONDS = 5.0
@@ -45,22 +40,10 @@ Parts = tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]]  # acoust
 def models() -> tuple[Any, Any, Any]:
     """FastPitch and HiFi-GAN V1 at full size, and the sentence's tokens, which the FastPitch speaks in five seconds."""
     torch.manual_seed(0)
-    cfg = config.compose("train", ["model=fastpitch", "size=full"])
-    settings: Any = OmegaConf.to_container(config.conform(cfg.model, FastPitch.config_class, "model."))
-    settings["mel"] = dataclasses.asdict(MelSpec())
-    frontend = TextFrontend(TextConfig(alphabet="chars", normalize=False))
-    settings["text"] = dataclasses.asdict(frontend.config)
-    settings["voices"] = [dataclasses.asdict(BaseVoice("ada", pitch_mean=200.0, pitch_std=30.0))]
-    acoustic = FastPitch(OmegaConf.create(settings)).eval()
-    tokens = frontend.encode(SENTENCE)
-    frames = SECONDS * MelSpec().sample_rate / MelSpec().hop_length / len(tokens.ids)
-    predictor = acoustic.fastpitch.duration_predictor
-    with torch.no_grad():  # whole frames: every token the same, whatever the random weights say
-        predictor.fc.weight.zero_()
-        predictor.fc.bias.fill_(float(np.log(round(frames) + 1.0)))
-    cfg = config.compose("train", ["model=hifigan", "size=full"])
-    settings = OmegaConf.to_container(config.conform(cfg.model, HifiGan.config_class, "model."))
-    vocoder = HifiGan(OmegaConf.create(settings | {"mel": dataclasses.asdict(MelSpec())})).eval()
+    acoustic, vocoder = untrained.acoustic("full"), untrained.hifigan("full")
+    tokens = acoustic.frontend.encode(SENTENCE)
+    spec = acoustic.mel_spec
+    untrained.fix_durations(acoustic, round(SECONDS * spec.sample_rate / spec.hop_length / len(tokens.ids)))
     return acoustic, vocoder, tokens
 
 

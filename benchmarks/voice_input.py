@@ -10,7 +10,6 @@ All of them speak the same tokens in as many frames; runs take turns, so that wh
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import tempfile
 import time
@@ -21,16 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import hardware
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+import untrained
 
-from nemo_ext import config
 from nemo_ext.export import onnx
 from nemo_ext.export.graphs import AcousticGraph, Outputs, RivaGraph
-from nemo_ext.models.acoustic.fastpitch import FastPitch
 from nemo_ext.runtime.choose import open_session
-from nemo_ext.text.config import TextConfig
-from nemo_ext.text.frontend import TextFrontend
-from nemo_ext.types import BaseVoice
 
 TOKENS, FRAMES = 85, 430  # five seconds
 COUNTS = (10, 200, 2000)
@@ -55,21 +49,6 @@ class Baked(torch.nn.Module):
         named = dict(zip(self.inputs, given, strict=True)) | {"voice": self.voice}
         said: Outputs = self.graph(*(named[name] for name in self.graph.inputs))
         return said
-
-
-def build(size: str) -> Any:
-    """An untrained FastPitch of ``size``, which gives each token about five frames."""
-    cfg = config.compose("train", ["model=fastpitch", f"size={size}"])
-    settings: Any = OmegaConf.to_container(config.conform(cfg.model, FastPitch.config_class, "model."))
-    settings["mel"] = dataclasses.asdict(cfg.features.mel)
-    settings["text"] = dataclasses.asdict(TextFrontend(TextConfig(alphabet="chars", normalize=False)).config)
-    settings["voices"] = [dataclasses.asdict(BaseVoice("ada"))]
-    torch.manual_seed(0)
-    model = FastPitch(OmegaConf.create(settings)).eval()
-    with torch.no_grad():
-        model.fastpitch.duration_predictor.fc.weight.zero_()
-        model.fastpitch.duration_predictor.fc.bias.fill_(float(np.log(FRAMES / TOKENS + 1.0)))
-    return model
 
 
 def feeds(session: Any, batch: int, voices: np.ndarray) -> dict[str, np.ndarray]:
@@ -105,7 +84,9 @@ def main() -> None:
     parser.add_argument("size", nargs="?", default="full")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    model = build(args.size)
+    torch.manual_seed(0)
+    model = untrained.acoustic(args.size)
+    untrained.fix_durations(model, FRAMES // TOKENS)
     size = model.voice_layout.size
     voices = (0.05 * np.random.default_rng(1).standard_normal((max(COUNTS), size), np.float32)).astype(np.float32)
     opened = AcousticGraph(model)
