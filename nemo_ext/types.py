@@ -10,6 +10,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nemo_ext.errors import NemoExtError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -53,6 +55,18 @@ class MelSpec:
         """One ``name: ours != theirs`` for every setting in which the two differ."""
         ours, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
         return [f"{k}: {ours[k]} != {theirs[k]}" for k in ours if ours[k] != theirs[k]]
+
+
+def check_mels(acoustic: MelSpec, vocoder: MelSpec) -> None:
+    """
+    Raises:
+        NemoExtError: the two differ; every difference is told.
+    """
+    if differing := acoustic.differences(vocoder):
+        raise NemoExtError(
+            "the acoustic model and the vocoder were made for different mels, so they cannot speak together: "
+            f"{', '.join(differing)}; train one of them with the other's settings"
+        )
 
 
 @dataclass

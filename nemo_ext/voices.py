@@ -151,6 +151,10 @@ class Voice:
     base_parameters: int = 0  # that the base model speaks with; 0: not known
     provenance: Provenance = field(default_factory=Provenance)
 
+    def made_for(self, base_hash: str, layout: VoiceLayout) -> bool:
+        """Whether it belongs to the base model of that hash, whose voices have that layout."""
+        return (self.base_hash, self.layout.hash) == (base_hash, layout.hash)
+
     def __str__(self) -> str:
         """``'anna' (adapted; consent: unknown)``; of a base voice, only its name."""
         if self.provenance.made_by == WITH_THE_BASE:
@@ -241,6 +245,19 @@ def load(path: str | Path) -> Voice:
     return voice
 
 
+def check_base(voice: Voice, what: str, base: str, base_hash: str, layout: VoiceLayout, remedy: str) -> None:
+    """Refuse a voice that was made for another model than ``base``; ``what``: the voice, as a person knows it.
+
+    Raises:
+        NemoExtError: it was; both models and the ``remedy`` are named.
+    """
+    if not voice.made_for(base_hash, layout):
+        raise NemoExtError(
+            f"{what} was made for the base model '{voice.base}' ({voice.base_hash}), and this is '{base}' "
+            f"({base_hash}): {remedy}"
+        )
+
+
 def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
     """The weighted mean of voices of one base model; weights are brought to a sum of 1.
 
@@ -257,7 +274,7 @@ def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
             raise NemoExtError(f"voice '{voice.name}' has weight {weight:g} in the mix: give a number above 0")
     first = parts[0][0]
     for voice, _ in parts[1:]:
-        if (voice.base_hash, voice.layout.hash) != (first.base_hash, first.layout.hash):
+        if not voice.made_for(first.base_hash, first.layout):
             raise NemoExtError(
                 f"'{first.name}' belongs to base model '{first.base}' and '{voice.name}' to '{voice.base}': "
                 "only voices of one base model can be mixed"

@@ -234,7 +234,7 @@ def _wrong_voices(bundle: Bundle) -> Iterable[str]:
         except NemoExtError as error:
             yield str(error)
             continue
-        if (voice.base_hash, voice.layout.hash) != (bundle.base_hash, bundle.layout.hash):
+        if not voice.made_for(bundle.base_hash, bundle.layout):
             yield f"{VOICES}/{path.name} was made for '{voice.base}' ({voice.base_hash}), not for this model"
 
 

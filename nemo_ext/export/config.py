@@ -15,7 +15,7 @@ TARGETS = ("onnx", "tensorrt", "tensorrt_rtx", "triton", "riva")
 class RivaConfig:
     """What Riva is told."""
 
-    name: str = option("", "of the whole voice; the name of the acoustic model's folder when left out", verbatim=True)
+    name: str = option("", "of the whole voice; as the acoustic model's file or folder when left out", verbatim=True)
     language: str = option("", "Riva's code, en-US or de-DE; one command for each of the voices' when left out")
     words: str = option("", "file of words, one a line, that go into the pronunciation dictionary", path=True)
 

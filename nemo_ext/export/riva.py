@@ -30,6 +30,7 @@ from nemo_ext.export.ragged import write_ragged
 from nemo_ext.export.riva_text import dictionary, mapping
 from nemo_ext.export.subvoices import Tables, tables
 from nemo_ext.export.text_assets import read_text
+from nemo_ext.text.tokens import TokenTable
 from nemo_ext.types import MelSpec
 from nemo_ext.voices import Voice
 
@@ -81,7 +82,8 @@ def write_riva(
     name = voice_name or re.sub(r"[^\w.-]+", "-", bundle.name.removesuffix(".nemo").removesuffix("/model"))
     commands, lines = [], []
     with whole_folder(out, SCRIPT) as folder:
-        _pack_fastpitch(bundle, folder / "fastpitch", dense, bundle.graphs[graph].precision, acoustic, rows, voices[0])
+        precision = bundle.graphs[graph].precision
+        _pack_fastpitch(bundle.mel, folder / "fastpitch", dense, precision, acoustic, rows, voices[0], frontend.table)
         (folder / "fastpitch" / "mapping.txt").write_text(
             mapping(frontend.table.symbols, frontend.config.alphabet), encoding="utf-8"
         )
@@ -224,13 +226,20 @@ def _config(files: Mapping[str, bytes], path: Path) -> dict[str, Any]:
 
 
 def _pack_fastpitch(
-    bundle: Bundle, folder: Path, dense: Path, precision: str, nemo: Path, rows: Tables, first: Voice
+    mel: MelSpec,
+    folder: Path,
+    dense: Path,
+    precision: str,
+    nemo: Path,
+    rows: Tables,
+    first: Voice,
+    table: TokenTable,
 ) -> None:
     files = nemo_files(nemo)
     config = riva_config(
         _config(files, nemo),
         "fastpitch",
-        bundle.mel,
+        mel,
         n_speakers=len(rows.names),
         # one for all in Riva, which reckons a pitch in Hz with it
         pitch_mean=first.pitch_mean,
@@ -238,7 +247,6 @@ def _pack_fastpitch(
         export_config={"enable_volume": True, "enable_ragged_batches": True},
     )
     _write_files(folder, files, config)
-    table = read_text(bundle.dir).table
     write_ragged(
         dense,
         folder / riva_archive.GRAPH,

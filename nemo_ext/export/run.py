@@ -20,7 +20,8 @@ from nemo_ext.export import bundle as bundles
 from nemo_ext.export.bundle import INDEX, PARITY, VOICES, Bundle
 from nemo_ext.export.config import TARGETS, ExportConfig
 from nemo_ext.export.files import whole_folder
-from nemo_ext.export.subvoices import tables
+from nemo_ext.export.subvoices import Tables, tables
+from nemo_ext.types import check_mels
 from nemo_ext.voices import SUFFIX, Voice
 
 RIVA_GRAPH = "acoustic_riva"
@@ -102,22 +103,18 @@ def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None) -> tuple[
         raise NemoExtError(f"acoustic={cfg.acoustic} is a {type(acoustic).__name__}: give an acoustic model")
     if not hasattr(vocoder, "decode"):
         raise NemoExtError(f"vocoder={cfg.vocoder} is a {type(vocoder).__name__}: give a vocoder")
-    if differing := acoustic.mel_spec.differences(vocoder.mel_spec):
-        raise NemoExtError(
-            "the acoustic model and the vocoder were made for different mels, so they cannot speak together: "
-            f"{', '.join(differing)}; train one of them with the other's settings"
-        )
+    check_mels(acoustic.mel_spec, vocoder.mel_spec)
     bundle = describe(acoustic, folder, cfg.licence)
     cast = _voices(cfg, acoustic, bundle, previous)
     write_assets(acoustic, bundle)
-    of_speakers = cast if {"triton", "riva"} & set(cfg.targets) else ()
-    write_graphs(acoustic, vocoder, bundle, cfg.precision, of_speakers)
+    rows = tables(cast, bundle.style_size) if {"triton", "riva"} & set(cfg.targets) else None
+    write_graphs(acoustic, vocoder, bundle, cfg.precision, rows)
     for library in (target for target in cfg.targets if target in _ENGINES):
         from nemo_ext.export import tensorrt
 
         print(tensorrt.table(tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)))
-    compare(acoustic, vocoder, bundle, cast, cfg.precision)
-    made = _triton(cfg, bundle, cast) if "triton" in cfg.targets else []
+    compare(acoustic, vocoder, bundle, cast, cfg.precision, rows)
+    made = _triton(cfg, bundle, rows) if rows is not None and "triton" in cfg.targets else []
     made += _riva(cfg, bundle, cast) if "riva" in cfg.targets else []
     bundle.write()
     return bundle, made
@@ -154,10 +151,8 @@ def write_assets(acoustic: Any, bundle: Bundle) -> None:
         write_style(StyleAssets.of(acoustic), bundle.dir)
 
 
-def write_graphs(
-    acoustic: Any, vocoder: Any, bundle: Bundle, precision: str, of_speakers: Sequence[Voice] = ()
-) -> None:
-    """The ONNX graphs of both models: the open layout, and with ``of_speakers`` Riva's, with tables of those voices."""
+def write_graphs(acoustic: Any, vocoder: Any, bundle: Bundle, precision: str, rows: Tables | None = None) -> None:
+    """The ONNX graphs of both models: the open layout, and with ``rows`` Riva's, with these tables in it."""
     import torch
 
     from nemo_ext.export import onnx
@@ -171,8 +166,7 @@ def write_graphs(
     if acoustic.style is not None:
         made.append(("style_encoder", StyleGraph(acoustic), "fp32"))
     filled: dict[str, Any] = {}
-    if of_speakers:
-        rows = tables(of_speakers, bundle.style_size)
+    if rows is not None:
         filled = {"rows": rows.rows, "voices": rows.voices}
         filled |= {"styles": rows.styles} if rows.styles is not None else {}
         few = {name: torch.from_numpy(value[:1].repeat(2, 0)) for name, value in filled.items()}
@@ -184,8 +178,17 @@ def write_graphs(
             progress.step()
 
 
-def compare(acoustic: Any, vocoder: Any, bundle: Bundle, cast: Sequence[Voice], precision: str) -> None:
+def compare(
+    acoustic: Any,
+    vocoder: Any,
+    bundle: Bundle,
+    cast: Sequence[Voice],
+    precision: str,
+    tables_inside: Tables | None = None,
+) -> None:
     """Write parity.json, say the worst case of each graph and backend.
+
+    ``tables_inside``: of the graph of Riva's layout, where there is one.
 
     Raises:
         NemoExtError: one is beyond the tolerance.
@@ -205,7 +208,8 @@ def compare(acoustic: Any, vocoder: Any, bundle: Bundle, cast: Sequence[Voice], 
             if name == "acoustic":
                 rows += parity.acoustic(acoustic, session, precision, vectors, np.stack(styles), progress)
             elif name == RIVA_GRAPH:
-                rows += parity.riva(acoustic, session, precision, tables(cast, bundle.style_size), progress)
+                assert tables_inside is not None
+                rows += parity.riva(acoustic, session, precision, tables_inside, progress)
             elif name == "vocoder":
                 rows += parity.vocoder(vocoder, session, precision, mels, progress)
             else:
@@ -244,21 +248,18 @@ def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, previous: Bundle |
             if path.stem in cast:
                 continue
             voice = voices.load(path)
-            if (voice.base_hash, voice.layout.hash) != (bundle.base_hash, bundle.layout.hash):
-                raise NemoExtError(
-                    f"{path} was made for the base model '{voice.base}' ({voice.base_hash}), and this is "
-                    f"'{bundle.name}' ({bundle.base_hash}): take it out of {place}, or adapt the voice to this model"
-                )
+            remedy = f"take it out of {place}, or adapt the voice to this model"
+            voices.check_base(voice, str(path), bundle.name, bundle.base_hash, bundle.layout, remedy)
             cast[path.stem] = voice
     for name, voice in cast.items():
         voices.save(voice, folder / f"{name}{SUFFIX}")
     return list(cast.values())
 
 
-def _triton(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]:
+def _triton(cfg: ExportConfig, bundle: Bundle, rows: Tables) -> list[str]:
     from nemo_ext.export.triton import write_triton
 
-    return write_triton(bundle, bundle.dir / "triton", cfg.triton, tables(cast, bundle.style_size).names)
+    return write_triton(bundle, bundle.dir / "triton", cfg.triton, rows.names)
 
 
 def _riva(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]:

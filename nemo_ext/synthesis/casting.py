@@ -83,8 +83,5 @@ def check_base(voice: Voice, acoustic: Any, what: str) -> None:
     """
     if not hasattr(acoustic, "voice_layout"):
         raise NemoExtError(f"{what} is a voice file, and a {type(acoustic).__name__} takes none")
-    if voice.layout.hash != acoustic.voice_layout.hash or voice.base_hash != acoustic.weights_hash():
-        raise NemoExtError(
-            f"{what} was made for the base model '{voice.base}' ({voice.base_hash}), and this is '{acoustic.origin}' "
-            f"({acoustic.weights_hash()}): give that model as acoustic=, or adapt the voice to this one"
-        )
+    remedy = "give that model as acoustic=, or adapt the voice to this one"
+    files.check_base(voice, what, acoustic.origin, acoustic.weights_hash(), acoustic.voice_layout, remedy)

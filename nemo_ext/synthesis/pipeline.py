@@ -22,7 +22,7 @@ from nemo_ext.synthesis.casting import Cast
 from nemo_ext.synthesis.prosody import Prosody, Settings, check_range, plan
 from nemo_ext.synthesis.sides import Side
 from nemo_ext.synthesis.styling import find_style
-from nemo_ext.types import AcousticModel, Speech, Tokens, VocoderModel
+from nemo_ext.types import AcousticModel, Speech, Tokens, VocoderModel, check_mels
 from nemo_ext.voices import Vector, Voice
 
 if TYPE_CHECKING:
@@ -104,11 +104,7 @@ class Pipeline:
         self.side = _side(acoustic, vocoder, device)
         self.acoustic, self.vocoder, self.device = self.side.acoustic, self.side.vocoder, self.side.device
         self.notes: list[str] = self.side.notes
-        if differing := self.acoustic.mel_spec.differences(self.vocoder.mel_spec):
-            raise NemoExtError(
-                "the acoustic model and the vocoder were made for different mels, so they cannot speak together: "
-                f"{', '.join(differing)}; train one of them with the other's settings"
-            )
+        check_mels(self.acoustic.mel_spec, self.vocoder.mel_spec)
         self.mel_spec = self.acoustic.mel_spec
         self.cast = Cast(self.acoustic, voices)
 
@@ -318,10 +314,9 @@ def _shortened(text: str) -> str:
 
 
 def _side(acoustic: Any, vocoder: Any, device: str) -> Side:
-    # a bundle's acoustic model has a session where others have weights; asking for the class would import torch
-    if hasattr(acoustic, "session"):
-        from nemo_ext.synthesis.bundled import BundleSide
+    from nemo_ext.synthesis.bundled import BundledAcoustic, BundleSide
 
+    if isinstance(acoustic, BundledAcoustic):
         return BundleSide(acoustic, vocoder)
     from nemo_ext.synthesis.models import ModelSide
 

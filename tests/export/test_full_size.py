@@ -50,30 +50,17 @@ def vocoder() -> Any:
     return HifiGan(OmegaConf.create(settings)).eval()
 
 
-def example(names: tuple[str, ...], model: Any) -> list[torch.Tensor]:
-    """A tensor for each input of a graph of the acoustic model."""
-    per_token = torch.ones(2, 7)
-    given = dict.fromkeys(("pitch_scale", "energy_scale", "pace", "volume"), per_token)
-    given |= {"text": torch.randint(1, 20, (2, 7)), "pitch": torch.zeros(2, 7), "speaker": torch.tensor([0, 1])}
-    given |= {"voice": torch.randn(2, model.voice_layout.size) / 10, "style": torch.randn(2, model.style_size)}
-    return [given[name] for name in names]
-
-
 def exported(name: str, precision: str, acoustic: Any, vocoder: Any, folder: Path) -> Graph:
     """The graph ``name`` of a bundle; ``riva`` is the acoustic one in Riva's layout."""
     path = folder / f"{name}_{precision}.onnx"
     if name == "vocoder":  # few frames: the tracer runs the model, and a processor is slow in float16
         return onnx.export(VocoderGraph(vocoder, precision), [torch.randn(2, MELS, 4)], path, precision)
-    if name == "style_encoder":
-        reference = [torch.randn(2, MELS, 90), torch.randn(2, 90), torch.tensor([90, 80])]
-        statistics = [torch.ones(2, 2, MELS), torch.zeros(2)]
-        return onnx.export(StyleGraph(acoustic), [*reference, *statistics], path, precision)
-    graph: Any = AcousticGraph(acoustic, precision)
+    graph: Any = StyleGraph(acoustic) if name == "style_encoder" else AcousticGraph(acoustic, precision)
     if name == "riva":
         rows = torch.tensor([[voice, style] for voice in range(VOICES) for style in range(STYLES)])
         voices, styles = torch.randn(VOICES, acoustic.voice_layout.size), torch.randn(STYLES, acoustic.style_size)
         graph = RivaGraph(graph, rows, voices, styles)
-    return onnx.export(graph, example(graph.inputs, acoustic), path, precision)
+    return onnx.export(graph, onnx.example(graph, acoustic), path, precision)
 
 
 def agree(made: dict[str, Graph], precision: str, acoustic: Any, vocoder: Any, folder: Path) -> None:
