@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class OpenVinoSession:
             raise NemoExtError(f"no graph at {path}")
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
-        core = openvino.Core()
+        core = _core()
         try:
             model = core.read_model(str(path))
             if shapes:
@@ -83,6 +84,17 @@ def has_bf16() -> bool:
     except OSError:
         return False
     return "amx_bf16" in flags
+
+
+@functools.cache
+def _core() -> Any:
+    """The one core of the process.
+
+    A core moves the signal handlers of the thread it is made in to a stack of its own, and gives back the one it found
+    when it goes. Of several that do not go in the reverse order, the last gives back memory that is already freed, and
+    the next signal (Ctrl-C, a child that ends) is a segmentation fault.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,26 @@ def test_bf16_is_for_processors_that_have_it(tmp_path: Path, monkeypatch: pytest
 def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NemoExtError, match=r"backend=openvine is not one of auto, .*did you mean 'openvino'"):
         choose.open_session(tmp_path / "small.onnx", "openvine")
+
+
+def test_signals_still_come_after_openvino_sessions_have_gone(tmp_path: Path) -> None:
+    """In any order. Python's handlers run on the stack that faulthandler gave; OpenVINO's cores replace it."""
+    path = write_graph(tmp_path / "small.onnx")
+    script = f"""
+import faulthandler, gc, os, signal
+from pathlib import Path
+from nemo_ext.runtime.openvino import OpenVinoSession
+faulthandler.enable()
+heard = []
+signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+first, second = (OpenVinoSession(Path({str(path)!r})) for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+filled = [bytes(size) for size in range(0, 1 << 15, 64)]  # memory that was given back is used for something else
+os.kill(os.getpid(), signal.SIGUSR1)
+print("heard", len(heard))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard 1\n"), done.stderr[-2000:]
