@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -15,6 +16,9 @@ from nemo_ext.data.prepare import voice_name
 from nemo_ext.data.randomness import fraction
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.types import BaseVoice, Utterance
+
+if TYPE_CHECKING:
+    from nemo_ext.data.predicted import PredictedMels
 
 _log = logging.getLogger(__name__)
 
@@ -141,11 +145,15 @@ class SegmentDataset(Dataset[SegmentItem]):
         segment_frames: int,
         seed: int = 0,
         one_each: bool = False,
+        predicted: PredictedMels | None = None,
     ) -> None:
-        """``one_each``: a single segment of each utterance an epoch, for validation."""
+        """``one_each``: a single segment of each utterance an epoch, for validation.
+
+        ``predicted``: where the mels come from instead of the recordings, of every one of ``utterances``.
+        """
         if segment_frames < 1:
             raise NemoExtError(f"segment_frames={segment_frames}: a segment has at least one frame")
-        self.utterances, self.store = list(utterances), store
+        self.utterances, self.store, self.predicted = list(utterances), store, predicted
         self.segment_frames, self.seed = segment_frames, seed
         frames = np.array([store.entry(utterance).frames for utterance in self.utterances], dtype=np.int64)
         self._shares = (
@@ -161,10 +169,10 @@ class SegmentDataset(Dataset[SegmentItem]):
         owner = int(np.searchsorted(self._starts, index, side="right")) - 1
         number, shares = index - int(self._starts[owner]), int(self._shares[owner])
         utterance = self.utterances[owner]
-        features = self.store.load(utterance)
-        places = max(1, features.mel.shape[1] - self.segment_frames + 1)  # where a segment may begin
+        mel = self.predicted.load(utterance) if self.predicted else self.store.load(utterance).mel
+        places = max(1, mel.shape[1] - self.segment_frames + 1)  # where a segment may begin
         chance = fraction(self.seed, epoch, f"{utterance.id}/{number}")
-        return self.cut(utterance, features.mel, int((number + chance) / shares * places))
+        return self.cut(utterance, mel, int((number + chance) / shares * places))
 
     def cut(self, utterance: Utterance, mel: np.ndarray, start: int) -> SegmentItem:
         """The segment of ``utterance``, whose whole mel is given, that begins at frame ``start``."""

@@ -13,6 +13,7 @@ from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.collate import collate_acoustic, collate_segments
 from nemo_ext.data.dataset import AcousticDataset, SegmentDataset
 from nemo_ext.data.features import FeatureStore
+from nemo_ext.data.predicted import PredictedMels, aligned
 from nemo_ext.data.prepare import prepare
 from nemo_ext.data.sampler import FrameBudgetSampler, SegmentSampler
 from nemo_ext.data.tokens import encode_corpus
@@ -79,15 +80,19 @@ def vocoder_loaders(
     rank: int | None = None,
     world_size: int | None = None,
     val_segment_frames: int | None = None,
+    predicted: PredictedMels | None = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.SegmentBatch`` for training and for validation; see ``SegmentDataset``.
 
     A training epoch has about as many seconds of segments as the corpus; a validation has one segment of each
-    utterance, the same every time, of ``val_segment_frames`` (as long as in training unless given).
+    utterance, the same every time, of ``val_segment_frames`` (as long as in training unless given). With ``predicted``
+    the mels are an acoustic model's, and utterances without one are left out.
     """
     _ready(corpus, features)
-    train = SegmentDataset(corpus.train, features, segment_frames, seed)
-    val = SegmentDataset(corpus.val, features, val_segment_frames or segment_frames, seed, one_each=True)
+    if predicted is not None:
+        corpus = aligned(corpus, predicted)
+    train = SegmentDataset(corpus.train, features, segment_frames, seed, predicted=predicted)
+    val = SegmentDataset(corpus.val, features, val_segment_frames or segment_frames, seed, True, predicted)
     return (
         loader_of(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
         loader_of(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),

@@ -24,6 +24,7 @@ from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.plan import corpus_hash, flat
 from nemo_ext.training.preflight import check_disk
+from nemo_ext.training.start import predicted_by, start_from
 from nemo_ext.training.styles import learn_about_voices, style_names
 
 
@@ -43,11 +44,21 @@ def build(config: TrainConfig) -> Built:
 
     Raises:
         NemoExtError: the corpus is missing or empty or of another sample rate, the model is none of ours, an option of
-            it is unknown, or the disk has no room for the features.
+            it is unknown, what it starts from does not fit it, or the disk has no room for the features.
     """
+    built = _build(config)
+    # what a training starts from is a part of it, wherever the files lie
+    built.settings["init"] = start_from(built.model, config.init) if config.init else ""
+    built.defaults |= {"init": "", "acoustic": ""}
+    return built
+
+
+def _build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
     corpus = _corpus(config)
+    if config.acoustic and not hasattr(cls, "decode"):
+        raise NemoExtError(f"acoustic= is for vocoders, which learn its mels; model= is a {cls.__name__}: leave it out")
     if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
         return _speaker(config, cls, settings, corpus)
     features = _features(config, corpus)
@@ -56,9 +67,11 @@ def build(config: TrainConfig) -> Built:
     settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
     loading: dict[str, Any] = {"workers": config.trainer.workers, "seed": config.seed}
     if hasattr(cls, "decode"):  # a vocoder reads no text
-        batches = {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
+        loading |= {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
         model = cls(OmegaConf.create(settings))
-        train, val = vocoder_loaders(corpus, features, **batches, **loading)
+        made = predicted_by(config.acoustic, corpus, features, config.trainer.accelerator) if config.acoustic else None
+        identity["acoustic"] = made.identity if made else ""
+        train, val = vocoder_loaders(corpus, features, predicted=made, **loading)
         return Built(model, train, val, flat(identity), _defaults(cls))
     languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
     frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))

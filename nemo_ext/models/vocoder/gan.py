@@ -52,6 +52,7 @@ class GanVocoderConfig:
     segment_frames: int = 32  # mel frames of a training segment
     batch_size: int = 16  # segments in a batch
     adversarial_from_step: int | None = 0  # batch from which the discriminators take part; null: never
+    discriminator_warmup: int = 0  # batches that they learn before the generator listens to them
     small_discriminators: bool = False  # a sixteenth of the channels, for toys and tests
     gradient_clip: float = 1000.0  # norm of the generator's, and of the discriminators', gradient
     losses: VocoderLosses = field(default_factory=VocoderLosses)
@@ -88,6 +89,7 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         self.settings = typed(self.config_class, self._cfg)
         self.generator = self.build_generator()
         self.discriminators: nn.ModuleDict | None = None  # made by configure_model when a fit begins
+        self.first_discriminators: dict[str, Tensor] = {}  # weights that they start from, where there are any
         self._discriminator_optimizer: torch.optim.Optimizer | None = None
         self._discriminator_optimizer_state: dict[str, Any] | None = None  # read from a checkpoint before it exists
 
@@ -129,6 +131,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
                 "use bf16-mixed or 32"
             )
         self.discriminators = self.build_discriminators()
+        if self.first_discriminators:
+            self.discriminators.load_state_dict(self.first_discriminators)
 
     def setup_optimizer_param_groups(self) -> None:
         """NeMo's hook: its optimizer, the one that Lightning steps, is the generator's."""
@@ -156,11 +160,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """One step of the discriminators, where they take part, and one of the generator; logs under ``train/``."""
         weigh = self.settings.losses
         made = self(batch.mel)
-        adversarial = (
-            self.discriminators is not None
-            and self.settings.adversarial_from_step is not None
-            and self.global_step >= self.settings.adversarial_from_step
-        )
+        since = self.settings.adversarial_from_step
+        adversarial = self.discriminators is not None and since is not None and self.global_step >= since
         logged: dict[str, Tensor] = {}
         if adversarial:
             logged["disc"] = self._teach_discriminators(batch.audio, made.detach())
@@ -170,7 +171,7 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         own = self.own_losses(batch)
         logged |= own
         loss = weigh.mel * mel + weigh.stft * stft + sum(own.values())
-        if adversarial:
+        if adversarial and self.global_step >= (since or 0) + self.settings.discriminator_warmup:
             logged["gen"], logged["fm"] = self._ask_discriminators(batch.audio, made)
             loss = loss + weigh.generator * logged["gen"] + weigh.feature_matching * logged["fm"]
         optimizer = self.optimizers()
