@@ -82,7 +82,9 @@ def _build(config: TrainConfig) -> Built:
         identity["model"] = {**identity["model"], **parts}  # wherever their files lie
         identity |= {"text": dataclasses.asdict(model.frontend.config), "frames_per_batch": config.frames_per_batch}
         loading |= {"audio": True, "styles": model.acoustic.style.names if model.acoustic.style is not None else []}
-        train, val = acoustic_loaders(corpus, model.frontend, model.voices, features, config.frames_per_batch, **loading)
+        train, val = acoustic_loaders(
+            corpus, model.frontend, model.voices, features, config.frames_per_batch, **loading
+        )
         return Built(model, train, val, flat(identity), _defaults(cls))
     text = dataclasses.asdict(frontend.config)
     settings = {**settings, "text": text, "voices": [dataclasses.asdict(voice) for voice in voices]}

@@ -85,12 +85,15 @@ def _of_the_same_kind(model: Any, path: str) -> dict[str, Tensor]:
     if theirs != symbols:
         odd = sorted(set(theirs) ^ set(symbols))[:5] or ["their order"]
         raise NemoExtError(f"init={path} reads other symbols (they differ in {', '.join(odd)}): choose the same text=")
-    if _VOICES in state and getattr(model, "encoder", None) is None:
-        rows = {voice.name: row for voice, row in zip(other.voices, state[_VOICES], strict=True)}
-        mean = state[_VOICES].mean(0)
-        state[_VOICES] = torch.stack([rows.get(voice.name, mean) for voice in model.voices])
-    elif _VOICES in state:  # a speaker encoder's embeddings, of this corpus
-        state[_VOICES] = model.state_dict()[_VOICES]
+    table = next((name for name in state if name.endswith(_VOICES)), None)  # of a joint model below its acoustic part
+    if table is None:
+        return state
+    if getattr(getattr(model, "acoustic", model), "encoder", None) is not None:
+        state[table] = model.state_dict()[table]  # a speaker encoder's embeddings, of this corpus
+        return state
+    rows = {voice.name: row for voice, row in zip(other.voices, state[table], strict=True)}
+    mean = state[table].mean(0)
+    state[table] = torch.stack([rows.get(voice.name, mean) for voice in model.voices])
     return state
 
 

@@ -19,6 +19,7 @@ from nemo_ext.types import BaseVoice, Batch, MelSpec
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec:FutureWarning"),  # Lightning 2.4 on torch 2.13
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # the batches are in memory
+    pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero"),  # there is no validation
 ]
 SPEC = MelSpec()
 
