@@ -2,10 +2,10 @@
 
     python benchmarks/finetune.py [--work DIR]
 
-FastPitch and HiFi-GAN, size=small, are trained on ljspeech_mini; then the vocoder goes on for as many steps twice: on the
-mels that FastPitch predicts (`acoustic=`), and, for comparison, on recordings' mels. All three are judged on utterances
-that no training has seen. Writes benchmarks/finetune.md. Needs NEMO_EXT_CORPORA; --work keeps the trainings, so that
-a second call goes on with them.
+FastPitch and HiFi-GAN, size=small, are trained on ljspeech_mini; then the vocoder goes on for as many steps twice: on
+the mels that FastPitch predicts (`acoustic=`), and, for comparison, on recordings' mels. All three are judged on
+utterances that no training has seen. Writes benchmarks/finetune.md. Needs NEMO_EXT_CORPORA; --work keeps the trainings,
+so that a second call goes on with them.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.modules.weights import weights_identity
 from nemo_ext.training import checkpoints
 
-
 _VOICES = "fastpitch.speaker_emb.weight"  # (voices, E): a row belongs to a name
 _OF_THE_CORPUS = "style.bank."  # what a style knows of the voices: counted anew for each corpus
 _DISCRIMINATORS = "discriminators."
