@@ -377,7 +377,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         ``aligner``: a copy of the model's own that has learned something since, for adaptation.
         """
         aligner = aligner or self.aligner
-        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition).transpose(1, 2)
+        # the condition is added to padding too, which the last token of a shorter text would see
+        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition) * mask[..., None]
+        keys = keys.transpose(1, 2)
         attention, log_probability = distance_attention(
             aligner.query_proj(batch.mel), aligner.key_proj(keys), mask, batch.attn_prior, aligner.temperature
         )
