@@ -15,7 +15,8 @@ class TrainerOptions:
     """How to train: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
 
     accelerator: str = option("cpu", "cpu or gpu")
-    devices: int = option(1, "how many of them")
+    devices: int = option(1, "how many of them on each node; 0: as many as torchrun or srun started, or every GPU")
+    num_nodes: int = option(1, "machines; 0: as many as torchrun or srun started processes on")
     precision: str = option("32", "32, bf16-mixed or 16-mixed")
     max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
     max_minutes: float | None = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import platform
 import signal
 import sys
@@ -24,9 +24,10 @@ from nemo_ext.config import as_yaml
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
-from nemo_ext.training import checkpoints, plan, preflight
+from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.launch import first_process
 from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
@@ -38,13 +39,14 @@ def train(config: TrainConfig) -> Path:
         NemoExtError: the corpus is missing or empty, the options contradict a run that is already in ``out``, the disk
             is full, or the loss is no longer a number.
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
-        SystemExit: SIGTERM; a checkpoint is written first.
+        SystemExit: SIGTERM (143), SIGUSR1 (85: to be started again); a checkpoint is written first.
     """
     out = _folder(config)
+    config = dataclasses.replace(config, trainer=launch.settle(config.trainer))
     _check_options(config)
     _nemo.quiet()
     preflight.use_threads(config.trainer.threads)
-    with _alone(out), without_third_party_warnings():
+    with stopping.requeued_at_once(), _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
         return _train(config, out, build(config))
 
@@ -69,7 +71,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     write_text(out / "config.yaml", as_yaml(config))
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
-    if _first_process():
+    if first_process():
         name_styles(built.model, built.train)
         _nemo.save(built.model, path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
@@ -94,10 +96,10 @@ def _folder(config: TrainConfig) -> Path:
 def _check_options(config: TrainConfig) -> None:
     options = config.trainer
     preflight.check_accelerator(options.accelerator)
-    for name in ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "devices"):
+    for name in ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "devices", "num_nodes"):
         if getattr(options, name) < 1:
             raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
-    if options.max_minutes is not None and (options.measure_seconds <= 0 or options.devices > 1):
+    if options.max_minutes is not None and (options.measure_seconds <= 0 or options.devices * options.num_nodes > 1):
         raise NemoExtError("trainer.max_minutes needs a measurement on one device: give trainer.max_steps instead")
     if config.logger.wandb:
         try:
@@ -111,7 +113,7 @@ def _alone(out: Path) -> Iterator[None]:
     """Keep a second training out of the same folder."""
     import fcntl
 
-    if not _first_process():
+    if not first_process():
         yield
         return
     with (out / ".lock").open("w") as lock:
@@ -120,11 +122,6 @@ def _alone(out: Path) -> Iterator[None]:
         except OSError as error:
             raise NemoExtError(f"another training is writing to {out}: wait for it, or give another out=") from error
         yield
-
-
-def _first_process() -> bool:
-    """Whether this is the only process, or the first of those that train together."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def _plan(config: TrainConfig, out: Path, built: Built, done: int) -> plan.Plan:
@@ -148,19 +145,19 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     options, memory = config.trainer, 0
     room = preflight.disk_needed(built.model, out, options.keep_checkpoints)
     free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
-    here = {k: getattr(options, k) for k in ("accelerator", "devices", "precision", "workers")}
+    here = {k: getattr(options, k) for k in ("accelerator", "devices", "num_nodes", "precision", "workers")}
     here |= {"threads": torch.get_num_threads(), "machine": platform.node()}
     if planned.measured_on != here:
         planned.speed = None
-    if planned.speed is None and options.measure_seconds > 0 and _first_process():
-        loaders, trainer = (built.train, built.val), partial(_trainer, config, devices=1)
+    if planned.speed is None and options.measure_seconds > 0 and first_process():
+        loaders, trainer = (built.train, built.val), partial(_trainer, config, devices=1, num_nodes=1)
         measured = preflight.measure(built.model, loaders, trainer, options.measure_seconds, planned.max_steps)
         planned.speed, memory, planned.measured_on = measured.speed, measured.memory, here
     if planned.max_steps == sys.maxsize:
         assert planned.speed is not None
         assert options.max_minutes is not None
         planned.max_steps = max(done, planned.speed.steps_for(60 * options.max_minutes, options.val_every))
-    if not _first_process():
+    if not first_process():
         return
     planned.save(out)
     left = planned.speed.seconds(done, planned.max_steps, options.val_every) if planned.speed else None
@@ -178,12 +175,13 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
         **{
             "accelerator": options.accelerator,
             "devices": options.devices,
+            "num_nodes": options.num_nodes,
             "precision": options.precision,
             "max_epochs": -1,
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
             "num_sanity_val_steps": 0,
             "inference_mode": False,
-            "plugins": [checkpoints.WholeFiles()],
+            "plugins": [checkpoints.WholeFiles(), *launch.environment()],
             **changes,
         }
     )
@@ -212,16 +210,16 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     _nemo.experiment(trainer, _loggers(config, out, planned, done))
     built.model.set_trainer(trainer)
     seed_everything(config.seed, verbose=False)  # measuring drew random numbers
-    saver.listen()
+    saver.signals.listen()
     try:
         trainer.fit(built.model, built.train, built.val, ckpt_path=resumed)
-    except checkpoints.Stopped as stop:
+    except stopping.Stopped as stop:
         _say(f"stopped at step {stop.step}, which is saved: the same command goes on from there")
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
-        raise SystemExit(128 + stop.number) from None
+        raise SystemExit(stop.exit_status) from None
     finally:
-        saver.unlisten()
+        saver.signals.unlisten()
         _close(trainer)
 
 
@@ -273,5 +271,5 @@ def _since(began: float) -> str:
 
 
 def _say(line: str) -> None:
-    if _first_process():
+    if first_process():
         print(line, file=sys.stderr, flush=True)
