@@ -450,14 +450,18 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         )
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Logs the losses under ``val/``; ``val/mel`` is the mean absolute error of the log-mel."""
-        losses, mel, _ = self.learn(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Alignment]:  # noqa: ARG002
+        """Logs the losses under ``val/``; ``val/mel`` is the mean absolute error of the log-mel.
+
+        Gives the batch's ``alignment``, for who looks at its health.
+        """
+        losses, mel, alignment = self.learn(batch)
         losses["mel_l1"] = mel_l1(mel, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
         logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
         logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
         self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
+        return {"alignment": alignment}
 
     def on_validation_epoch_end(self) -> None:
         """Nothing to gather: Lightning averages what ``validation_step`` logs."""
