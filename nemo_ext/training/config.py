@@ -29,6 +29,9 @@ class TrainerOptions:
     checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
     keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
     log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
+    objective_every: int = option(
+        0, "speak a few validation sentences and measure them at every so many validations; 0: never", "validations"
+    )
     gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
 
 

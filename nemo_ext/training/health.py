@@ -40,28 +40,26 @@ class Alignments:
     @classmethod
     def of(cls, attention: NDArray[np.float32], durations: NDArray[np.int64]) -> Alignments:
         """Of ``attention (T_mel, T_text)``, whose rows sum to 1, and the path's ``durations (T_text,)`` in frames."""
-        return cls(
-            diagonality(attention), focus_rate(attention), coverage(attention, durations), collapsed(durations)
-        )
+        return cls(diagonality(attention), focus_rate(attention), coverage(attention, durations), collapsed(durations))
 
     def trouble(self) -> str:
         """What is wrong with it and what to do, or nothing."""
         if self.diagonality < _LEAST_DIAGONALITY or self.coverage < _LEAST_COVERAGE:
             return (
-                f"the alignment has collapsed (diagonality {self.diagonality:.2f}, coverage {self.coverage:.2f}): a few "
-                "tokens hold most frames. Do texts and recordings belong together, and is the silence at the ends short "
-                "(the corpus's report.html)? Otherwise lower model.optim.lr and start again in another out="
+                f"the alignment has collapsed (diagonality {self.diagonality:.2f}, coverage {self.coverage:.2f}): a "
+                "few tokens hold most frames. Do texts and recordings belong together, and is the silence at their ends "
+                "short (the corpus's report.html)? Otherwise lower model.optim.lr, and start again in another out="
             )
         if self.focus < _LEAST_FOCUS:
             return (
-                f"the alignment is still vague (focus {self.focus:.2f}, it should pass {_LEAST_FOCUS}): look at the picture "
-                "alignment/soft; if train/align no longer falls, check that texts and recordings belong together "
-                "and language= of the corpus, or raise model.optim.lr; set model.losses.bin_from_step later than this step"
+                f"the alignment is still vague (focus {self.focus:.2f}, it should pass {_LEAST_FOCUS}): look at the "
+                "picture alignment/soft. If train/align no longer falls, check that texts and recordings belong together "
+                "and the corpus's language=, or raise model.optim.lr; let model.losses.bin_from_step come later than now"
             )
         if self.collapsed > _MOST_COLLAPSED:
             return (
-                f"{100 * self.collapsed:.0f} % of the tokens last a single frame: there are more tokens than the speech has "
-                "sounds. Are numbers and abbreviations read as they are spoken, and is text= the alphabet of the corpus?"
+                f"{100 * self.collapsed:.0f} % of the tokens last a single frame: there are more tokens than the "
+                "speech has sounds. Are numbers and abbreviations written as they are spoken, and does text= fit?"
             )
         return ""
 
@@ -79,7 +77,10 @@ def diagonality(attention: NDArray[np.float32]) -> float:
 
 
 def focus_rate(attention: NDArray[np.float32]) -> float:
-    """Mean over the frames of the largest weight: 1 where every frame has made up its mind (FastSpeech, section 3.3)."""
+    """Mean over the frames of the largest weight: 1 where every frame has made up its mind.
+
+    Ren et al., "FastSpeech" (arXiv 1905.09263), section 3.3, there for choosing an attention head.
+    """
     return float(attention.max(axis=1).mean())
 
 

@@ -27,7 +27,10 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.health import AlignmentHealth
 from nemo_ext.training.launch import first_process
+from nemo_ext.training.objective import ObjectiveMetrics
+from nemo_ext.training.spikes import SpikeGuard
 from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
@@ -196,8 +199,7 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     trainer = _trainer(
         config,
         max_steps=planned.max_steps,
-        # the saver comes last: what the others refuse is not saved
-        callbacks=[NanGuard(), Watch(out, options.log_every), saver],
+        callbacks=_callbacks(config, out, saver),
         logger=False,  # exp_manager's
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -221,6 +223,15 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     finally:
         saver.signals.unlisten()
         _close(trainer)
+
+
+def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -> list[Any]:
+    """In order: what measures before what shows it, and the saver last, so that what others refuse is not saved."""
+    options = config.trainer
+    found: list[Any] = [NanGuard(), SpikeGuard(out, options.log_every), AlignmentHealth()]
+    if options.objective_every:
+        found.append(ObjectiveMetrics(options.objective_every, min(options.val_every, options.max_steps)))
+    return [*found, Watch(out, options.log_every), saver]
 
 
 def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> dict[str, Any]:

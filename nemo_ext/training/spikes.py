@@ -49,8 +49,8 @@ class Spike:
 
     def __str__(self) -> str:
         return (
-            f"step {self.step}, WARNING: its loss of {self.loss:.3g} is far above the {self.median:.3g} of the steps before "
-            f"({self.z:.0f} robust deviations); its batch: {listed(self.ids)}. If the same names come again, listen to them"
+            f"step {self.step}, WARNING: its loss of {self.loss:.3g} is far above the {self.median:.3g} of those before "
+            f"({self.z:.0f} robust deviations); its batch: {listed(self.ids)}. Names that come again: listen to them"
         )
 
 

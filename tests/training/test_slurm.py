@@ -150,7 +150,10 @@ def rank_of(session: int, rank: int) -> int:
     """Process id of that rank below the batch shell."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            environment, where = (entry / "environ").read_bytes(), (entry / "stat").read_text().rpartition(")")[2].split()
+            environment, where = (
+                (entry / "environ").read_bytes(),
+                (entry / "stat").read_text().rpartition(")")[2].split(),
+            )
             name = (entry / "cmdline").read_bytes()
         except OSError:
             continue

@@ -359,7 +359,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- training
 
-    def _own_voices(self, batch: Batch) -> Tensor:
+    def own_voices(self, batch: Batch) -> Tensor:
         """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
         if self.encoder is not None and batch.embedding is not None:
             return batch.embedding
@@ -395,7 +395,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         heard: dict[str, Tensor] = {}
         if style is None and self.style is not None:
             style, heard = self.style.learn(batch, voices_known=voice is None)
-        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
+        given = self._conditions(self.own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
