@@ -47,14 +47,14 @@ class Alignments:
         if self.diagonality < _LEAST_DIAGONALITY or self.coverage < _LEAST_COVERAGE:
             return (
                 f"the alignment has collapsed (diagonality {self.diagonality:.2f}, coverage {self.coverage:.2f}): a "
-                "few tokens hold most frames. Do texts and recordings belong together, and is the silence at their ends "
-                "short (the corpus's report.html)? Otherwise lower model.optim.lr, and start again in another out="
+                "few tokens hold most frames. Do texts and recordings belong together, is the silence at their ends short "
+                "(the corpus's report.html)? Otherwise lower model.optim.lr, and start again in another out="
             )
         if self.focus < _LEAST_FOCUS:
             return (
                 f"the alignment is still vague (focus {self.focus:.2f}, it should pass {_LEAST_FOCUS}): look at the "
-                "picture alignment/soft. If train/align no longer falls, check that texts and recordings belong together "
-                "and the corpus's language=, or raise model.optim.lr; let model.losses.bin_from_step come later than now"
+                "picture alignment/soft. If train/align no longer falls, check that the texts belong to the recordings, "
+                "and the corpus's language=; or raise model.optim.lr, and model.losses.bin_from_step beyond this step"
             )
         if self.collapsed > _MOST_COLLAPSED:
             return (
@@ -69,7 +69,7 @@ def diagonality(attention: NDArray[np.float32]) -> float:
 
     1 minus the mean of guided attention's penalty ``1 - exp(-(n / N - t / T)^2 / (2 g^2))``, ``g = 0.2`` (Tachibana,
     Uenoyama and Aihara, arXiv 1710.08969, section 4.1). Speech is not evenly paced: a true alignment of a read sentence
-    has 0.9 or so, an even spread over all tokens 0.66 in a long one, all weight on one token at an end 0.25.
+    has 0.9 or so, an even spread over all tokens 0.42, all weight on one token at an end 0.25.
     """
     frames, tokens = attention.shape
     off = np.arange(tokens)[None, :] / tokens - np.arange(frames)[:, None] / frames

@@ -52,8 +52,8 @@ def settle(options: TrainerOptions) -> TrainerOptions:
     """
     found = launched()
     if found is None:
-        here = {"devices": options.devices or _present(options.accelerator), "num_nodes": options.num_nodes or 1}
-        return dataclasses.replace(options, **here)
+        devices = options.devices or _present(options.accelerator)
+        return dataclasses.replace(options, devices=devices, num_nodes=options.num_nodes or 1)
     for name, started in (("devices", found.devices), ("num_nodes", found.num_nodes)):
         asked = getattr(options, name)
         if asked not in (0, started):
@@ -80,6 +80,7 @@ def environment() -> list[Any]:
     found = launched()
     if found is None or found.by != "srun":
         return []
-    from lightning.pytorch.plugins.environments import SLURMEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(found.devices))  # srun -n leaves it out, Lightning wants it
     return [SLURMEnvironment(auto_requeue=False)]

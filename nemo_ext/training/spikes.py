@@ -49,7 +49,7 @@ class Spike:
 
     def __str__(self) -> str:
         return (
-            f"step {self.step}, WARNING: its loss of {self.loss:.3g} is far above the {self.median:.3g} of those before "
+            f"step {self.step}, WARNING: its loss of {self.loss:.3g} is far above the {self.median:.3g} before "
             f"({self.z:.0f} robust deviations); its batch: {listed(self.ids)}. Names that come again: listen to them"
         )
 

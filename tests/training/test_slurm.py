@@ -107,7 +107,7 @@ for i in {{1..600}}; do sleep 0.1; done
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["all", "one rank"])
 def test_a_preempted_job_saves_is_requeued_and_goes_on(options, tmp_path: Path, whom: str) -> None:
-    """A real training of two processes; SIGUSR1 comes by the batch shell, or to one rank only, which tells the other."""
+    """A real training of two processes; SIGUSR1 comes by the batch shell, or to one rank, which tells the other."""
     out, calls = tmp_path / "run", tmp_path / "calls"
     more = ["trainer.accelerator=cpu", "trainer.precision=32", "trainer.workers=0", "trainer.checkpoint_every=1000"]
     line = ["bash", SCRIPT, *options(out, *more, "trainer.max_steps=100000")]

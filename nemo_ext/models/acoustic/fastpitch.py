@@ -451,10 +451,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Alignment]:  # noqa: ARG002
-        """Logs the losses under ``val/``; ``val/mel`` is the mean absolute error of the log-mel.
-
-        Gives the batch's ``alignment``, for who looks at its health.
-        """
+        """Logs losses under ``val/``, of which ``mel`` is the error of the log-mel; gives the ``alignment``."""
         losses, mel, alignment = self.learn(batch)
         losses["mel_l1"] = mel_l1(mel, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
