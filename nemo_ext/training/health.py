@@ -47,13 +47,13 @@ class Alignments:
         if self.diagonality < _LEAST_DIAGONALITY or self.coverage < _LEAST_COVERAGE:
             return (
                 f"the alignment has collapsed (diagonality {self.diagonality:.2f}, coverage {self.coverage:.2f}): a "
-                "few tokens hold most frames. Do texts and recordings belong together, is the silence at their ends short "
+                "few tokens hold most frames. Do texts and recordings belong together, is their silence short "
                 "(the corpus's report.html)? Otherwise lower model.optim.lr, and start again in another out="
             )
         if self.focus < _LEAST_FOCUS:
             return (
                 f"the alignment is still vague (focus {self.focus:.2f}, it should pass {_LEAST_FOCUS}): look at the "
-                "picture alignment/soft. If train/align no longer falls, check that the texts belong to the recordings, "
+                "picture alignment/soft. If train/align no longer falls, check that texts belong to recordings, "
                 "and the corpus's language=; or raise model.optim.lr, and model.losses.bin_from_step beyond this step"
             )
         if self.collapsed > _MOST_COLLAPSED:

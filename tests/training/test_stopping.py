@@ -74,7 +74,7 @@ def test_a_training_that_is_asked_saves_and_says_so(toy, tmp_path, capfd) -> Non
     assert "stopped at step 3, which is saved" in capfd.readouterr().err
 
 
-def test_loading_processes_do_not_die_of_a_signal_to_the_whole_group(toy, tmp_path) -> None:
+def test_loading_processes_do_not_die_of_a_signal_to_the_whole_group(toy, tmp_path, monkeypatch) -> None:
     """SLURM may signal all processes of a job, not only those it started."""
     from tests.training.test_checkpoints import names, stopped_at
 
@@ -84,8 +84,8 @@ def test_loading_processes_do_not_die_of_a_signal_to_the_whole_group(toy, tmp_pa
         kill(pid, number)
 
     kill = os.kill
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end, stopped_at(3, signal.SIGUSR1):
-        patch.setattr(os, "kill", everyone)
+    monkeypatch.setattr(os, "kill", everyone)
+    with pytest.raises(SystemExit) as end, stopped_at(3, signal.SIGUSR1):
         toy(tmp_path / "run", "trainer.max_steps=9", "trainer.workers=1")
     assert end.value.code == REQUEUE
     assert names(tmp_path / "run") == ["step=3.ckpt"]
