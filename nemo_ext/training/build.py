@@ -80,7 +80,7 @@ def build(config: TrainConfig) -> Built:
         model.set_base_embeddings(torch.from_numpy(mean_embeddings(corpus.utterances, embeddings, voices)))
     if getattr(model, "style", None) is not None:
         learn_about_voices(model, corpus.train, features)
-    loading |= {"embeddings": embeddings, "styles": styles}
+    loading |= {"embeddings": embeddings, "styles": styles, "accumulate": config.trainer.accumulate}
     train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
     return Built(model, train, val, flat(identity), _defaults(cls))
 

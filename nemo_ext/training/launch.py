@@ -1,8 +1,7 @@
-"""Who started this process, and how many beside it: torchrun, srun, or nobody. No launcher of our own."""
+"""Which processes train together: torchrun and srun start them, and say so in the environment. No launcher of ours."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -14,54 +13,51 @@ _BY_HAND = ("bash", "interactive")  # names of SLURM jobs in which a person type
 
 
 @dataclass(frozen=True)
-class Launched:
-    """What a launcher says of the processes that it started together."""
+class Processes:
+    """How many processes train together, one a device."""
 
-    by: str  # torchrun or srun
-    rank: int  # of this one, over all nodes
-    devices: int  # processes on each node
-    num_nodes: int
+    devices: int  # on each node
+    nodes: int
+
+    @property
+    def world_size(self) -> int:
+        """All of them."""
+        return self.devices * self.nodes
 
 
-def launched() -> Launched | None:
-    """What torchrun or srun started, by the environment that they leave; None: this process was started by itself.
+def processes(options: TrainerOptions) -> Processes:
+    """What torchrun or srun have started; else what ``options`` ask for, which Lightning starts.
 
-    torchrun is asked first, as by Lightning, for it may run inside a SLURM job.
+    Raises:
+        NemoExtError: ``options`` ask for more than one device, and another number was started.
     """
+    started = _started()
+    if started is None:
+        return Processes(options.devices or _present(options.accelerator), options.num_nodes or 1)
+    asked = Processes(options.devices or started.devices, options.num_nodes or started.nodes)
+    if asked.world_size > 1 and asked != started:
+        raise NemoExtError(
+            f"trainer.devices={asked.devices} trainer.num_nodes={asked.nodes}, but {started.devices} processes on each "
+            f"of {started.nodes} nodes were started: leave both out, they follow torchrun and srun"
+        )
+    return started
+
+
+def _started() -> Processes | None:
     env = os.environ
-    if "TORCHELASTIC_RUN_ID" in env:
-        total, here = int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
-        return Launched("torchrun", int(env["RANK"]), here, total // here)
-    if "SLURM_NTASKS" in env and "SLURM_PROCID" in env and env.get("SLURM_JOB_NAME") not in _BY_HAND:
-        total, nodes = int(env["SLURM_NTASKS"]), int(env.get("SLURM_NNODES", "1"))
-        return Launched("srun", int(env["SLURM_PROCID"]), int(env.get("SLURM_NTASKS_PER_NODE", total // nodes)), nodes)
+    if "WORLD_SIZE" in env and "LOCAL_WORLD_SIZE" in env:  # torchrun, which may run inside a SLURM job
+        local = int(env["LOCAL_WORLD_SIZE"])
+        return Processes(local, int(env["WORLD_SIZE"]) // local)
+    if _by_srun():
+        nodes = int(env.get("SLURM_NNODES", "1"))
+        return Processes(int(env["SLURM_NTASKS"]) // nodes, nodes)
     return None
 
 
-def first_process() -> bool:
-    """Whether this is the only process, or the first of those that train together."""
-    found = launched()
-    return found.rank == 0 if found else int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-def settle(options: TrainerOptions) -> TrainerOptions:
-    """``options`` with the number of devices and nodes that there are, where they were left open (0).
-
-    Raises:
-        NemoExtError: a launcher started another number of processes than the options name.
-    """
-    found = launched()
-    if found is None:
-        devices = options.devices or _present(options.accelerator)
-        return dataclasses.replace(options, devices=devices, num_nodes=options.num_nodes or 1)
-    for name, started in (("devices", found.devices), ("num_nodes", found.num_nodes)):
-        asked = getattr(options, name)
-        if asked not in (0, started):
-            raise NemoExtError(
-                f"{found.by} started {found.devices} processes on each of {found.num_nodes} nodes, and "
-                f"trainer.{name}={asked}: give trainer.{name}=0, which takes what was started, or start {asked}"
-            )
-    return dataclasses.replace(options, devices=found.devices, num_nodes=found.num_nodes)
+def _by_srun() -> bool:
+    """As Lightning sees it."""
+    env = os.environ
+    return "LOCAL_WORLD_SIZE" not in env and "SLURM_NTASKS" in env and env.get("SLURM_JOB_NAME") not in _BY_HAND
 
 
 def _present(accelerator: str) -> int:
@@ -71,16 +67,25 @@ def _present(accelerator: str) -> int:
     return torch.cuda.device_count() if accelerator in ("gpu", "cuda") else 1
 
 
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that train together."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if name in os.environ:
+            return int(os.environ[name]) == 0
+    return True
+
+
 def environment() -> list[Any]:
     """Lightning's plugin for a launcher whose ways we change.
 
     Lightning would answer SLURM's signal with a checkpoint and a requeue of its own; both are ours (stopping.py,
     scripts/slurm/train.sbatch), and would happen twice.
     """
-    found = launched()
-    if found is None or found.by != "srun":
+    if not _by_srun():
         return []
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(found.devices))  # srun -n leaves it out, Lightning wants it
+    started = _started()
+    assert started is not None
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(started.devices))  # srun -n leaves it out, Lightning wants it
     return [SLURMEnvironment(auto_requeue=False)]

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
+from torch.distributed.tensor import DTensor
 
 from nemo_ext.audio.io import read_mono
 from nemo_ext.audio.pitch import mel_f0
@@ -52,7 +53,8 @@ class ObjectiveMetrics(Callback):
     """Speaks ``count`` sentences at every ``every``-th validation; logs under ``val/``.
 
     On the first process only, and for about ``budget`` seconds: if that is not enough for all, those that were measured
-    within it stay the sentences from then on. Of models and loaders that it does not know it says nothing.
+    within it stay the sentences from then on. Nothing is measured of other kinds of models and loaders, nor of a
+    model whose weights are dealt out to processes (``strategy=fsdp``): none of them can speak alone.
     """
 
     def __init__(self, every: int, val_every: int, count: int = 4, budget: float = 20.0) -> None:
@@ -62,16 +64,18 @@ class ObjectiveMetrics(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Speak and measure, when it is time."""
-        # every process speaks, for a model may be spread over all of them; by the step: a resume changes nothing
-        if trainer.sanity_checking or (trainer.global_step // self.val_every) % self.every:
+        # by the step, not by a counter of validations: a resume changes nothing
+        if (
+            not trainer.is_global_zero
+            or trainer.sanity_checking
+            or (trainer.global_step // self.val_every) % self.every
+        ):
             return
         dataset = getattr(trainer.val_dataloaders, "dataset", None)
-        if self._given is None and not self._choose(dataset, pl_module):
+        if self._given is None and (_dealt_out(pl_module) or not self._choose(dataset, pl_module)):
             return
-        spoken = self._speak(pl_module)
-        if trainer.is_global_zero:
-            for name, value in self._measured(spoken, pl_module).items():
-                pl_module.log(name, value, rank_zero_only=True)
+        for name, value in self._measured(self._speak(pl_module), pl_module).items():
+            pl_module.log(name, value, rank_zero_only=True)
 
     # ------------------------------------------------------------- the sentences
 
@@ -130,6 +134,10 @@ class ObjectiveMetrics(Callback):
                 break
         names = sorted({name for measures in found for name in measures})
         return {f"val/{n}": float(np.mean([measures[n] for measures in found if n in measures])) for n in names}
+
+
+def _dealt_out(model: LightningModule) -> bool:
+    return any(isinstance(weight, DTensor) for weight in model.parameters())
 
 
 def _compare(sentence: Sentence, mel: NDArray[np.float32], audio: Audio, model: Any) -> dict[str, float]:

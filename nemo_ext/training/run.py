@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import platform
 import signal
 import sys
@@ -25,12 +25,15 @@ from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
+from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
+from nemo_ext.training.chance import Chance
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.health import AlignmentHealth
-from nemo_ext.training.launch import first_process
+from nemo_ext.training.launch import first_process, processes
 from nemo_ext.training.objective import ObjectiveMetrics
 from nemo_ext.training.spikes import SpikeGuard
+from nemo_ext.training.strategies import strategy_of
 from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
@@ -45,7 +48,6 @@ def train(config: TrainConfig) -> Path:
         SystemExit: SIGTERM (143), SIGUSR1 (85: to be started again); a checkpoint is written first.
     """
     out = _folder(config)
-    config = dataclasses.replace(config, trainer=launch.settle(config.trainer))
     _check_options(config)
     _nemo.quiet()
     preflight.use_threads(config.trainer.threads)
@@ -63,9 +65,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     path = out / "model.nemo"
     if resumed and done >= planned.max_steps:
         if not path.is_file():
-            built.model.load_state_dict(checkpoints.read(resumed)["state_dict"])
-            name_styles(built.model, built.train)
-            _nemo.save(built.model, path)
+            _save(built, checkpoints.read(resumed), path)
         _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
         return path
     _preflight(config, out, built, planned, done)
@@ -75,10 +75,19 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
     if first_process():
-        name_styles(built.model, built.train)
-        _nemo.save(built.model, path)
+        last = checkpoints.newest(out / "checkpoints")[0]
+        assert last is not None
+        _save(built, checkpoints.read(last), path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path
+
+
+def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
+    """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
+    model = type(built.model)(copy.deepcopy(built.model.cfg))
+    model.load_state_dict(spoken_with(checkpoint))
+    name_styles(model, built.train)
+    _nemo.save(model, path)
 
 
 # ------------------------------------------------------------------ preparation
@@ -99,10 +108,17 @@ def _folder(config: TrainConfig) -> Path:
 def _check_options(config: TrainConfig) -> None:
     options = config.trainer
     preflight.check_accelerator(options.accelerator)
-    for name in ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "devices", "num_nodes"):
+    for name in (
+        "max_steps",
+        "val_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+        "accumulate",
+    ):
         if getattr(options, name) < 1:
             raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
-    if options.max_minutes is not None and (options.measure_seconds <= 0 or options.devices * options.num_nodes > 1):
+    if options.max_minutes is not None and (options.measure_seconds <= 0 or processes(options).world_size > 1):
         raise NemoExtError("trainer.max_minutes needs a measurement on one device: give trainer.max_steps instead")
     if config.logger.wandb:
         try:
@@ -148,12 +164,13 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     options, memory = config.trainer, 0
     room = preflight.disk_needed(built.model, out, options.keep_checkpoints)
     free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
-    here = {k: getattr(options, k) for k in ("accelerator", "devices", "num_nodes", "precision", "workers")}
+    alone = processes(options).world_size == 1  # the others of several would have to measure along
+    here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers")}
     here |= {"threads": torch.get_num_threads(), "machine": platform.node()}
     if planned.measured_on != here:
         planned.speed = None
-    if planned.speed is None and options.measure_seconds > 0 and first_process():
-        loaders, trainer = (built.train, built.val), partial(_trainer, config, devices=1, num_nodes=1)
+    if planned.speed is None and options.measure_seconds > 0 and alone:
+        loaders, trainer = (built.train, built.val), partial(_trainer, config)
         measured = preflight.measure(built.model, loaders, trainer, options.measure_seconds, planned.max_steps)
         planned.speed, memory, planned.measured_on = measured.speed, measured.memory, here
     if planned.max_steps == sys.maxsize:
@@ -177,8 +194,7 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
     return Trainer(
         **{
             "accelerator": options.accelerator,
-            "devices": options.devices,
-            "num_nodes": options.num_nodes,
+            "devices": 1,
             "precision": options.precision,
             "max_epochs": -1,
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
@@ -196,8 +212,15 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     order = built.train.batch_sampler
     saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
     manual = not built.model.automatic_optimization  # such a model clips its own gradients
+    if manual and options.accumulate > 1:
+        raise NemoExtError("trainer.accumulate is for acoustic models: lower model.batch_size instead")
+    together = processes(options)
     trainer = _trainer(
         config,
+        devices=together.devices,
+        num_nodes=together.nodes,
+        strategy=strategy_of(config.strategy, together, built.model, options.accelerator),
+        accumulate_grad_batches=options.accumulate,
         max_steps=planned.max_steps,
         callbacks=_callbacks(config, out, saver),
         logger=False,  # exp_manager's
@@ -207,7 +230,7 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
         log_every_n_steps=options.log_every,
         gradient_clip_val=None if manual else options.gradient_clip,
         check_val_every_n_epoch=None,
-        val_check_interval=min(options.val_every, planned.max_steps),
+        val_check_interval=min(options.val_every, planned.max_steps) * options.accumulate,  # in batches
     )
     _nemo.experiment(trainer, _loggers(config, out, planned, done))
     built.model.set_trainer(trainer)
@@ -228,7 +251,10 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
 def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -> list[Any]:
     """In order: what measures before what shows it, and the saver last, so that what others refuse is not saved."""
     options = config.trainer
-    found: list[Any] = [NanGuard(), SpikeGuard(out, options.log_every), AlignmentHealth()]
+    found: list[Any] = [Chance(config.seed), NanGuard(), SpikeGuard(out, options.log_every)]
+    if options.ema:
+        found.append(Average(options.ema))
+    found.append(AlignmentHealth())
     if options.objective_every:
         found.append(ObjectiveMetrics(options.objective_every, min(options.val_every, options.max_steps)))
     return [*found, Watch(out, options.log_every), saver]

@@ -11,7 +11,7 @@ from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, launch
 from nemo_ext.training.config import TrainerOptions
-from nemo_ext.training.launch import Launched, launched, settle
+from nemo_ext.training.launch import Processes, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "1"}
@@ -31,59 +31,56 @@ def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
 
 
 def test_started_by_itself() -> None:
-    assert launched() is None
     assert launch.first_process()
     assert launch.environment() == []
-    settled = settle(TrainerOptions(devices=0, num_nodes=0))
-    assert (settled.devices, settled.num_nodes) == (1, 1)
-    assert settle(TrainerOptions(devices=3)).devices == 3
+    assert processes(TrainerOptions(devices=0, num_nodes=0)) == Processes(1, 1)
+    assert processes(TrainerOptions(devices=3)) == Processes(3, 1)
 
 
-def test_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("left", [0, 1])
+def test_torchrun(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
     set_all(monkeypatch, TORCHRUN)
-    assert launched() == Launched("torchrun", 5, 4, 2)
+    assert processes(TrainerOptions(devices=left, num_nodes=left)) == Processes(4, 2)
     assert not launch.first_process()
-    settled = settle(TrainerOptions(devices=0, num_nodes=0))
-    assert (settled.devices, settled.num_nodes) == (4, 2)
 
 
-def test_srun(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_all(monkeypatch, SRUN)
-    assert launched() == Launched("srun", 9, 8, 8)
+@pytest.mark.parametrize("told", [{}, {"SLURM_NTASKS_PER_NODE": "8"}])
+def test_srun(monkeypatch: pytest.MonkeyPatch, told: dict[str, str]) -> None:
+    set_all(monkeypatch, {**SRUN, **told})
+    assert processes(TrainerOptions()) == Processes(8, 8)
+    assert not launch.first_process()
     (plugin,) = launch.environment()
     assert plugin.auto_requeue is False
     assert plugin.global_rank() == 9
     set_all(monkeypatch, TORCHRUN)  # torchrun inside a job
-    assert launched() == Launched("torchrun", 5, 4, 2)
+    assert processes(TrainerOptions()) == Processes(4, 2)
+    assert launch.environment() == []
 
 
 def test_a_shell_in_a_job_is_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, {**SRUN, "SLURM_JOB_NAME": "interactive"})
-    assert launched() is None
+    assert processes(TrainerOptions()) == Processes(1, 1)
+    assert launch.environment() == []
 
 
 def test_what_contradicts_the_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, TORCHRUN)
-    with pytest.raises(
-        NemoExtError, match=r"torchrun started 4 processes on each of 2 nodes, and trainer.devices=1:"
-    ) as e:
-        settle(TrainerOptions(devices=1, num_nodes=2))
-    assert "\n" not in str(e.value)
-    with pytest.raises(NemoExtError, match=r"trainer.num_nodes=1: give trainer.num_nodes=0"):
-        settle(TrainerOptions(devices=4, num_nodes=1))
+    with pytest.raises(NemoExtError, match="but 4 processes on each of 2 nodes were started: leave both out") as raised:
+        processes(TrainerOptions(devices=2, num_nodes=2))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_config_for_64_gpus_composes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight nodes with eight GPUs each, as scripts/slurm/train.sbatch starts them, and without SLURM by name."""
     set_all(monkeypatch, SRUN)
     config = compose("train", ["experiment=libritts", "trainer=slurm"])
-    settled = settle(config.trainer)
-    assert (settled.devices * settled.num_nodes, settled.accelerator) == (64, "gpu")
+    assert processes(config.trainer).world_size == 64
+    assert config.trainer.accelerator == "gpu"
     assert config.frames_per_batch == 48000  # of all together
     for name in SRUN:
         monkeypatch.delenv(name)
-    named = settle(compose("train", ["trainer=multi_gpu", "trainer.devices=8", "trainer.num_nodes=8"]).trainer)
-    assert named.devices * named.num_nodes == 64
+    named = compose("train", ["trainer=multi_gpu", "trainer.devices=8", "trainer.num_nodes=8", "strategy=fsdp"])
+    assert processes(named.trainer).world_size == 64
 
 
 @pytest.mark.slow
