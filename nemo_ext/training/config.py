@@ -15,8 +15,8 @@ class TrainerOptions:
     """How to train: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
 
     accelerator: str = option("cpu", "cpu or gpu")
-    devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves")
-    num_nodes: int = option(1, "machines that train together")
+    devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves; 0: every GPU")
+    num_nodes: int = option(1, "machines that train together; torchrun and srun say it themselves")
     precision: str = option("32", "32, bf16-mixed or 16-mixed")
     max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
     max_minutes: float | None = option(
@@ -32,6 +32,9 @@ class TrainerOptions:
     accumulate: int = option(1, "take a batch in so many steps that are added up; for acoustic models", "steps")
     ema: float = option(
         0.0, "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none"
+    )
+    objective_every: int = option(
+        0, "speak a few validation sentences and measure them at every so many validations; 0: never", "validations"
     )
     gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
 
