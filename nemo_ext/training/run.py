@@ -27,6 +27,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, plan, preflight
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.fused import FusedOptimizers
 from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
@@ -173,6 +174,8 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
 
 def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
     options = config.trainer
+    if options.fused:
+        changes["callbacks"] = [FusedOptimizers(), *changes.get("callbacks", [])]
     _nemo.quiet()  # once more: a package that a model imported may have raised its voice
     return Trainer(
         **{
