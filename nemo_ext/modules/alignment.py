@@ -8,10 +8,10 @@ a frame instead of a one-hot matrix.
 
 from __future__ import annotations
 
-import numba
-import numpy as np
 import torch
 from torch import Tensor
+
+from nemo_ext.modules.monotonic import search
 
 
 def mask_from_lens(lens: Tensor, size: int | None = None) -> Tensor:
@@ -58,38 +58,9 @@ def monotonic_path(log_attention: Tensor, token_lens: Tensor, mel_lens: Tensor) 
     Returns:
         path ``(B, T_mel)`` int64, the token of each frame (0 beyond ``mel_lens``), and durations ``(B, T_text)`` int64.
     """
-    scores = np.ascontiguousarray(log_attention.detach().float().cpu().numpy())
-    path, durations = _search(scores, token_lens.cpu().numpy(), mel_lens.cpu().numpy())
-    return torch.from_numpy(path).to(log_attention.device), torch.from_numpy(durations).to(log_attention.device)
-
-
-@numba.njit(cache=True)
-def _search(scores: np.ndarray, token_lens: np.ndarray, mel_lens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    batch, max_frames, max_tokens = scores.shape
-    path = np.zeros((batch, max_frames), np.int64)
-    durations = np.zeros((batch, max_tokens), np.int64)
-    advanced = np.zeros((max_frames, max_tokens), np.bool_)
-    for b in range(batch):
-        tokens, frames = token_lens[b], mel_lens[b]
-        best = np.full(tokens, -np.inf, np.float32)
-        best[0] = scores[b, 0, 0]
-        for i in range(1, frames):
-            # token j can be reached at frame i only if j <= i, and still reach the end only if enough frames are left
-            for j in range(min(i, tokens - 1), max(0, tokens - frames + i) - 1, -1):
-                step = j > 0 and best[j - 1] >= best[j]
-                best[j] = (best[j - 1] if step else best[j]) + scores[b, i, j]
-                advanced[i, j] = step
-            if i >= frames - tokens:  # tokens left behind can no longer end the path
-                low = tokens - frames + i
-                if low > 0:
-                    best[low - 1] = -np.inf
-        j = tokens - 1
-        for i in range(frames - 1, -1, -1):
-            path[b, i] = j
-            durations[b, j] += 1
-            if i > 0 and advanced[i, j]:
-                j -= 1
-    return path, durations
+    path = search(log_attention, token_lens, mel_lens)
+    durations = torch.zeros(log_attention.shape[0], log_attention.shape[2], dtype=torch.long, device=path.device)
+    return path, durations.scatter_add_(1, path, mask_from_lens(mel_lens, path.shape[1]).long())
 
 
 def expand(encoded: Tensor, durations: Tensor) -> tuple[Tensor, Tensor]:

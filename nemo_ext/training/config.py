@@ -28,6 +28,7 @@ class TrainerOptions:
     val_every: int = option(500, "validate, draw pictures and curves this often", "steps")
     checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
     keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
+    fused: bool = option(True, "optimizers update all weights in one pass, where torch has such a form of them")
     log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
     accumulate: int = option(1, "take a batch in so many steps that are added up; for acoustic models", "steps")
     ema: float = option(

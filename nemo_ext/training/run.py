@@ -29,6 +29,7 @@ from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.chance import Chance
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.fused import FusedOptimizers
 from nemo_ext.training.health import AlignmentHealth
 from nemo_ext.training.launch import first_process, processes
 from nemo_ext.training.objective import ObjectiveMetrics
@@ -190,6 +191,8 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
 
 def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
     options = config.trainer
+    if options.fused:
+        changes["callbacks"] = [FusedOptimizers(), *changes.get("callbacks", [])]
     _nemo.quiet()  # once more: a package that a model imported may have raised its voice
     return Trainer(
         **{
