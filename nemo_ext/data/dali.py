@@ -8,6 +8,7 @@ ahead, and its recordings may have any sample rate: segments are cut out of the 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.dlpack import from_dlpack
 
-from nemo_ext.audio import io
 from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.augment import Augment
 from nemo_ext.data.collate import collate_acoustic
@@ -45,7 +46,6 @@ class Work(Protocol):
     """What the samples of a loader are, and what becomes of a batch of them."""
 
     dataset: Any
-    segment_frames: int | None
 
     def samples(self, keys: Sequence[Any]) -> list[Heard]:
         """What is heard for a batch of the sampler's ``keys``."""
@@ -103,7 +103,7 @@ class DaliLoader:
         pipeline = graph.build(source, self.batch_size)
         while True:
             try:
-                first, second = (torch.from_dlpack(output.as_tensor()) for output in pipeline.run())
+                first, second = (from_dlpack(output.as_tensor()) for output in pipeline.run())
             except StopIteration:
                 return
             except RuntimeError as error:
@@ -126,14 +126,25 @@ class DaliLoader:
         return [list(column) for column in zip(*columns, strict=True)]
 
     def _refusal(self, keys: Sequence[Any], error: RuntimeError) -> NemoExtError:
-        """Names the recording that DALI could not decode; DALI does not."""
+        """Names the recording that DALI could not decode, which DALI does not."""
+        graph = dataclasses.replace(self._graph, segment_frames=None, augment=Augment())
         for heard in self._work.samples(keys):
+            data, begin = heard.recording.around(0, graph.spec.n_fft)
+            given = [[data], [np.array([begin], np.int32)], [np.array([graph.length(1)], np.int32)]]
             try:
-                io.read(heard.recording.path)
-            except NemoExtError as unreadable:
-                return unreadable
-        reasons = [line for line in str(error).splitlines() if line and not line.startswith("Critical error")]
-        return NemoExtError(f"DALI stopped ({' '.join(reasons)[:300]}): take loader=torch")
+                graph.build(itertools.repeat(given), 1).run()
+            except RuntimeError as reason:
+                return NemoExtError(f"{heard.recording.path} cannot be decoded by DALI: {_reason(reason)}; {_REMEDY}")
+        return NemoExtError(f"DALI stopped: {_reason(error)}; {_REMEDY}")
+
+
+_REMEDY = "make the corpus again, or take loader=torch"
+
+
+def _reason(error: RuntimeError) -> str:
+    """What DALI says between its traceback and its C++ context."""
+    said = str(error).partition("encountered:")[2] or str(error)
+    return " ".join(said.partition("C++ context:")[0].split())[:300].rstrip(".")
 
 
 # ----------------------------------------------------------------------- vocoder
@@ -143,7 +154,6 @@ class _SegmentWork:
     def __init__(self, utterances: Sequence[Utterance], recordings: list[Recording], segments: Segments, spec: MelSpec):
         self.dataset, self.recordings, self.spec = segments, recordings, spec
         self.ids = [utterance.id for utterance in utterances]
-        self.segment_frames: int | None = segments.segment_frames
 
     def samples(self, keys: Sequence[tuple[int, int]]) -> list[Heard]:
         found = []
@@ -211,8 +221,6 @@ def dali_vocoder_loaders(
 
 
 class _AcousticWork:
-    segment_frames = None
-
     def __init__(self, dataset: AcousticDataset) -> None:
         self.dataset = dataset
         paths = [dataset.store.audio_path(utterance) for utterance in dataset.utterances]
@@ -226,8 +234,9 @@ class _AcousticWork:
         ]
 
     def batch(self, keys: Sequence[int], first: torch.Tensor, second: torch.Tensor) -> Batch:
-        fetch = getattr(self.dataset, "__getitems__", lambda indices: [self.dataset[i] for i in indices])
-        return dataclasses.replace(collate_acoustic(fetch(keys)), mel=first, energy=second)
+        batch_at_once = getattr(self.dataset, "__getitems__", None)
+        items = batch_at_once(keys) if batch_at_once else [self.dataset[key] for key in keys]
+        return dataclasses.replace(collate_acoustic(items), mel=first, energy=second)
 
 
 def dali_acoustic_loader(

@@ -8,7 +8,7 @@ centred on their samples with silence around the recording.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,16 +59,18 @@ class Graph:
         spectra = (frames - 1) * self.spec.hop_length + self.spec.n_fft
         return spectra if self.segment_frames is None else max(spectra, self.margin() + frames * self.spec.hop_length)
 
-    def build(self, source: Callable[[], Any], batch_size: int) -> Any:
+    def build(self, source: Callable[[], Any] | Iterable[Any], batch_size: int) -> Any:
         """A pipeline fed by ``source`` with batches of up to ``batch_size`` samples; StopIteration ends it.
 
         A segment's outputs are audio ``(T_mel * hop,)`` and mel ``(n_mels, T_mel)``; an utterance's are its mel and
         energy ``(T_mel,)``, padded with zeros to the longest of the batch.
 
         Raises:
-            NemoExtError: DALI is missing, or the mel's band does not fit its sample rate.
+            NemoExtError: DALI is missing, the mel's band does not fit its sample rate, or its ``n_fft`` is odd.
         """
         spec, dali = self.spec, require()
+        if spec.n_fft % 2:
+            raise NemoExtError(f"features.mel.n_fft={spec.n_fft}: DALI's filters need an even one; take loader=torch")
         slaney_basis(spec.sample_rate, spec.n_fft, spec.n_mels, spec.f_min, spec.f_max)  # refuses what cannot be
         fn, kinds = importlib.import_module("nvidia.dali.fn"), importlib.import_module("nvidia.dali.types")
         loud, noisy = self.augment.gain_db > 0, self.augment.noise_db is not None
@@ -84,10 +86,10 @@ class Graph:
             heard = fn.slice(audio, start=begin, shape=length, axes=[0], out_of_bounds_policy="pad")
             if loud:
                 heard = heard * chance[0]
-            noise = chance[-1] if noisy else None
+            noised = heard + chance[-1] if noisy else heard
             if self.device_id is not None:
-                heard, noise = heard.gpu(), noise.gpu() if noisy else None
-            linear = self._magnitude(heard + noise if noisy else heard)
+                heard, noised = heard.gpu(), noised.gpu()
+            linear = self._magnitude(noised)
             mel = self._log_mel(linear)
             if self.segment_frames is None:
                 energy = dali.math.sqrt(fn.reductions.sum(linear * linear, axes=[0]))
