@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from nemo_ext.data.dataset import AcousticItem, SegmentItem
+from nemo_ext.data.dataset import AcousticItem, Items, SegmentItem
 from nemo_ext.data.prior import beta_binomial_prior
-from nemo_ext.types import Batch, SegmentBatch
+from nemo_ext.types import Batch, Portion, SegmentBatch
 
 
 def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
@@ -40,6 +40,7 @@ def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
         voice_ids=torch.tensor([item.voice_id for item in items]),
         style_ids=torch.tensor([item.style_id for item in items]),
         embedding=_stacked([item.embedding for item in items]),
+        portion=items.portion if isinstance(items, Items) else Portion(),
     )
 
 

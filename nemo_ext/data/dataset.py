@@ -12,9 +12,10 @@ from torch.utils.data import Dataset
 from nemo_ext.audio import io
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import voice_name
+from nemo_ext.data.sampler import Share
 from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.types import BaseVoice, Utterance
+from nemo_ext.types import BaseVoice, Portion, Utterance
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,14 @@ class AcousticItem:
     voice_id: int
     style_id: int = -1  # none is labelled
     embedding: np.ndarray | None = None  # (E,) float32, of a speaker encoder
+
+
+class Items(list[AcousticItem]):
+    """The items of one part of a batch."""
+
+    def __init__(self, items: Sequence[AcousticItem], portion: Portion) -> None:
+        super().__init__(items)
+        self.portion = portion
 
 
 class AcousticDataset(Dataset[AcousticItem]):
@@ -108,6 +117,24 @@ class AcousticDataset(Dataset[AcousticItem]):
             voice_id=voice_id,
             style_id=self._style_ids.get(utterance.style or "", -1),
             embedding=None if self.embeddings is None else self.embeddings[index],
+        )
+
+    def __getitems__(self, indices: Sequence[int]) -> Items:
+        """What a loader asks for: the items of a part of a batch, and what they count for in it."""
+        return Items([self[i] for i in indices], self._portion(indices))
+
+    def _portion(self, indices: Sequence[int]) -> Portion:
+        if not isinstance(indices, Share) or indices.parts == 1:
+            return Portion()
+        if indices.spare:
+            return Portion(0.0, 0.0, 0.0)
+        frames = [self.store.entry(self.utterances[i]).frames for i in indices.whole]
+        tokens = [len(self.tokens[i]) for i in indices.whole]
+        here = [indices.whole.index(i) for i in indices]
+        return Portion(
+            utterances=indices.parts * len(indices) / len(indices.whole),
+            frames=indices.parts * sum(frames[i] for i in here) / sum(frames),
+            tokens=indices.parts * sum(tokens[i] for i in here) / sum(tokens),
         )
 
 

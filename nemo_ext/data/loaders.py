@@ -34,6 +34,7 @@ def acoustic_loaders(
     world_size: int | None = None,
     styles: Sequence[str] = (),
     embeddings: np.ndarray | None = None,
+    accumulate: int = 1,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
 
@@ -45,13 +46,14 @@ def acoustic_loaders(
         frontend: of the model.
         voices: of the model; every speaker of the corpus is one of them.
         features: the corpus' store; its settings are the model's ``MelSpec``.
-        frames_per_batch: budget of padded mel frames.
+        frames_per_batch: budget of padded mel frames, over all that train together.
         workers: processes that load; 0 loads in the training process, which is the best choice for few cores.
         seed: of the order of batches.
         rank: of this process among those that train together; asked of torch.distributed unless given.
-        world_size: how many they are; each gets the same number of batches.
+        world_size: how many they are; each gets its part of every batch.
         styles: names of the model's styles, whose order gives the style ids.
         embeddings: ``(N, E)`` of the corpus's utterances, training before validation; see data.embeddings.
+        accumulate: in how many steps that are added up a training batch is taken.
 
     Raises:
         NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
@@ -60,7 +62,9 @@ def acoustic_loaders(
     def loader(utterances: list[Utterance], part: slice, train: bool) -> DataLoader[Any]:
         vectors = None if embeddings is None else embeddings[part]
         dataset = AcousticDataset(utterances, tokens[part], features, voices, styles, vectors)
-        order = FrameBudgetSampler(dataset.lengths, frames_per_batch, seed, rank, world_size, shuffle=train)
+        order = FrameBudgetSampler(
+            dataset.lengths, frames_per_batch, seed, rank, world_size, train, accumulate=accumulate if train else 1
+        )
         return loader_of(dataset, order, collate_acoustic, workers)
 
     _ready(corpus, features)

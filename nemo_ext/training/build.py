@@ -15,15 +15,13 @@ from nemo_ext.config import conform
 from nemo_ext.corpus.manifest import Corpus, load_corpus
 from nemo_ext.data.augment import Augment
 from nemo_ext.data.crops import crop_loaders
-from nemo_ext.data.dali import dali_acoustic_loader, dali_vocoder_loaders
-from nemo_ext.data.dali_graph import require
 from nemo_ext.data.embeddings import embed_corpus, mean_embeddings
 from nemo_ext.data.features import FeatureConfig, FeatureStore
-from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
 from nemo_ext.data.prepare import base_voices, prepare, voice_name
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.training import feed
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.plan import corpus_hash, flat
 from nemo_ext.training.preflight import check_disk
@@ -50,12 +48,8 @@ def build(config: TrainConfig) -> Built:
     """
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
-    vocoder = hasattr(cls, "decode")  # it reads no text
-    train: Any
-    val: Any
-    _check_loader(config, cls)
-    as_it_goes = vocoder and config.loader == "dali"  # without features, from recordings of any rate
-    corpus = _corpus(config, any_rate=as_it_goes)
+    feed.check(config, cls)
+    corpus = _corpus(config, feed.hears_any_rate(config, cls))
     if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
         return _speaker(config, cls, settings, corpus)
     identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}
@@ -63,15 +57,9 @@ def build(config: TrainConfig) -> Built:
     if config.augment != Augment():
         identity["augment"] = dataclasses.asdict(config.augment)
     settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
-    loading: dict[str, Any] = {"workers": config.trainer.workers, "seed": config.seed}
-    if vocoder:
-        batches = {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
+    if hasattr(cls, "decode"):  # a vocoder reads no text
         model = cls(OmegaConf.create(settings))
-        if as_it_goes:
-            batches["seed"] = config.seed
-            train, val = dali_vocoder_loaders(corpus, config.features.mel, **batches, **_dali(config))
-        else:
-            train, val = vocoder_loaders(corpus, _features(config, corpus), **batches, **loading)
+        train, val = feed.segments(config, corpus, settings, lambda: _features(config, corpus))
         return Built(model, train, val, flat(identity), _defaults(cls))
     features = _features(config, corpus)
     languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
@@ -94,30 +82,9 @@ def build(config: TrainConfig) -> Built:
         model.set_base_embeddings(torch.from_numpy(mean_embeddings(corpus.utterances, embeddings, voices)))
     if getattr(model, "style", None) is not None:
         learn_about_voices(model, corpus.train, features)
-    loading |= {"embeddings": embeddings, "styles": styles}
-    if config.loader == "dali":
-        loading["workers"] = 0
-    train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
-    if config.loader == "dali":
-        train = dali_acoustic_loader(train, **_dali(config))
-        val = dali_acoustic_loader(val, **{**_dali(config), "augment": None})
+    more: dict[str, Any] = {"embeddings": embeddings, "styles": styles}
+    train, val = feed.utterances(config, corpus, frontend, voices, features, **more)
     return Built(model, train, val, flat(identity), _defaults(cls))
-
-
-def _check_loader(config: TrainConfig, cls: Any) -> None:
-    config.augment.check()
-    if config.loader == "torch":
-        if config.augment != Augment():
-            raise NemoExtError("augment.* is done by DALI: add loader=dali, or leave it out")
-    elif hasattr(cls, "embeddings"):
-        raise NemoExtError("loader=dali makes mels, and a speaker encoder hears recordings: leave it out")
-    else:
-        require()
-
-
-def _dali(config: TrainConfig) -> dict[str, Any]:
-    gpu = config.trainer.accelerator == "gpu"
-    return {"threads": max(1, config.trainer.workers), "augment": config.augment, "gpu": gpu}
 
 
 def _defaults(cls: Any) -> dict[str, Any]:
@@ -152,7 +119,7 @@ def _model_class(model: dict[str, Any]) -> Any:
         raise NemoExtError(f"model._target_={target}: there is no such model ({error})") from error
 
 
-def _corpus(config: TrainConfig, any_rate: bool = False) -> Corpus:
+def _corpus(config: TrainConfig, any_rate: bool) -> Corpus:
     corpus = load_corpus(config.corpus)
     if not corpus.train or not corpus.val:
         part = "validation" if corpus.train else "training"

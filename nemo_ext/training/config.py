@@ -16,7 +16,8 @@ class TrainerOptions:
     """How to train: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
 
     accelerator: str = option("cpu", "cpu or gpu")
-    devices: int = option(1, "how many of them")
+    devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves")
+    num_nodes: int = option(1, "machines that train together")
     precision: str = option("32", "32, bf16-mixed or 16-mixed")
     max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
     max_minutes: float | None = option(
@@ -31,7 +32,21 @@ class TrainerOptions:
     checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
     keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
     log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
+    accumulate: int = option(1, "take a batch in so many steps that are added up; for acoustic models", "steps")
+    ema: float = option(
+        0.0, "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none"
+    )
     gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
+
+
+@dataclass
+class StrategyOptions:
+    """How processes train together: conf/strategy/*.yaml."""
+
+    name: str = option("auto", "auto (one process alone, else ddp), ddp or fsdp")
+    static_graph: bool = option(True, "ddp: the same weights are used in every step; not for vocoders")
+    bucket_views: bool = option(True, "ddp: gradients lie in the buckets that are sent, which saves a copy")
+    bucket_megabytes: int = option(25, "ddp: gradients sent at once", "MB")
 
 
 @dataclass
@@ -60,7 +75,9 @@ class TrainConfig:
     corpus: str = option("", "folder that `nemo-ext corpus` made", path=True)
     out: str = option("", "folder for model.nemo, checkpoints and logs; the same again resumes", path=True)
     seed: int = option(0, "of weights, order and dropout")
-    frames_per_batch: int = option(6000, "budget of an acoustic model's batch, padding included", "mel frames")
+    frames_per_batch: int = option(
+        6000, "budget of an acoustic model's batch, padding included, over all devices", "mel frames"
+    )
     loader: str = option(
         "torch", "who reads recordings and makes mels: torch, or NVIDIA DALI as it goes", choices=("torch", "dali")
     )
@@ -70,4 +87,5 @@ class TrainConfig:
     text: TextConfig = field(default_factory=TextConfig)
     features: FeatureOptions = field(default_factory=FeatureOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    strategy: StrategyOptions = field(default_factory=StrategyOptions)
     logger: LoggerOptions = field(default_factory=LoggerOptions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import copy
 import platform
 import signal
 import sys
@@ -25,8 +25,12 @@ from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, plan, preflight
+from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
+from nemo_ext.training.chance import Chance
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.launch import first_process, processes
+from nemo_ext.training.strategies import strategy_of
 from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
@@ -58,9 +62,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     path = out / "model.nemo"
     if resumed and done >= planned.max_steps:
         if not path.is_file():
-            built.model.load_state_dict(checkpoints.read(resumed)["state_dict"])
-            name_styles(built.model, built.train)
-            _nemo.save(built.model, path)
+            _save(built, checkpoints.read(resumed), path)
         _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
         return path
     _preflight(config, out, built, planned, done)
@@ -69,11 +71,20 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     write_text(out / "config.yaml", as_yaml(config))
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
-    if _first_process():
-        name_styles(built.model, built.train)
-        _nemo.save(built.model, path)
+    if first_process():
+        last = checkpoints.newest(out / "checkpoints")[0]
+        assert last is not None
+        _save(built, checkpoints.read(last), path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path
+
+
+def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
+    """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
+    model = type(built.model)(copy.deepcopy(built.model.cfg))
+    model.load_state_dict(spoken_with(checkpoint))
+    name_styles(model, built.train)
+    _nemo.save(model, path)
 
 
 # ------------------------------------------------------------------ preparation
@@ -94,10 +105,19 @@ def _folder(config: TrainConfig) -> Path:
 def _check_options(config: TrainConfig) -> None:
     options = config.trainer
     preflight.check_accelerator(options.accelerator)
-    for name in ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "devices"):
+    for name in (
+        "max_steps",
+        "val_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+        "devices",
+        "num_nodes",
+        "accumulate",
+    ):
         if getattr(options, name) < 1:
             raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
-    if options.max_minutes is not None and (options.measure_seconds <= 0 or options.devices > 1):
+    if options.max_minutes is not None and (options.measure_seconds <= 0 or processes(options).world_size > 1):
         raise NemoExtError("trainer.max_minutes needs a measurement on one device: give trainer.max_steps instead")
     if config.logger.wandb:
         try:
@@ -111,7 +131,7 @@ def _alone(out: Path) -> Iterator[None]:
     """Keep a second training out of the same folder."""
     import fcntl
 
-    if not _first_process():
+    if not first_process():
         yield
         return
     with (out / ".lock").open("w") as lock:
@@ -120,11 +140,6 @@ def _alone(out: Path) -> Iterator[None]:
         except OSError as error:
             raise NemoExtError(f"another training is writing to {out}: wait for it, or give another out=") from error
         yield
-
-
-def _first_process() -> bool:
-    """Whether this is the only process, or the first of those that train together."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def _plan(config: TrainConfig, out: Path, built: Built, done: int) -> plan.Plan:
@@ -148,19 +163,20 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     options, memory = config.trainer, 0
     room = preflight.disk_needed(built.model, out, options.keep_checkpoints)
     free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
-    here = {k: getattr(options, k) for k in ("accelerator", "devices", "precision", "workers")}
+    alone = processes(options).world_size == 1  # the others of several would have to measure along
+    here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers")}
     here |= {"threads": torch.get_num_threads(), "machine": platform.node()}
     if planned.measured_on != here:
         planned.speed = None
-    if planned.speed is None and options.measure_seconds > 0 and _first_process():
-        loaders, trainer = (built.train, built.val), partial(_trainer, config, devices=1)
+    if planned.speed is None and options.measure_seconds > 0 and alone:
+        loaders, trainer = (built.train, built.val), partial(_trainer, config)
         measured = preflight.measure(built.model, loaders, trainer, options.measure_seconds, planned.max_steps)
         planned.speed, memory, planned.measured_on = measured.speed, measured.memory, here
     if planned.max_steps == sys.maxsize:
         assert planned.speed is not None
         assert options.max_minutes is not None
         planned.max_steps = max(done, planned.speed.steps_for(60 * options.max_minutes, options.val_every))
-    if not _first_process():
+    if not first_process():
         return
     planned.save(out)
     left = planned.speed.seconds(done, planned.max_steps, options.val_every) if planned.speed else None
@@ -178,6 +194,7 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
         **{
             "accelerator": options.accelerator,
             "devices": options.devices,
+            "num_nodes": options.num_nodes,
             "precision": options.precision,
             "max_epochs": -1,
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
@@ -194,12 +211,20 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     cut_metrics(out / "metrics.jsonl", done)
     order = built.train.batch_sampler
     saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
+    averages = [Average(options.ema)] if options.ema else []
     manual = not built.model.automatic_optimization  # such a model clips its own gradients
+    if manual and options.accumulate > 1:
+        raise NemoExtError("trainer.accumulate is for acoustic models: lower model.batch_size instead")
+    together = processes(options)
     trainer = _trainer(
         config,
+        devices=together.devices,
+        num_nodes=together.nodes,
+        strategy=strategy_of(config.strategy, together, built.model, options.accelerator),
+        accumulate_grad_batches=options.accumulate,
         max_steps=planned.max_steps,
         # the saver comes last: what the others refuse is not saved
-        callbacks=[NanGuard(), Watch(out, options.log_every), saver],
+        callbacks=[Chance(config.seed), NanGuard(), *averages, Watch(out, options.log_every), saver],
         logger=False,  # exp_manager's
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -207,7 +232,7 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
         log_every_n_steps=options.log_every,
         gradient_clip_val=None if manual else options.gradient_clip,
         check_val_every_n_epoch=None,
-        val_check_interval=min(options.val_every, planned.max_steps),
+        val_check_interval=min(options.val_every, planned.max_steps) * options.accumulate,  # in batches
     )
     _nemo.experiment(trainer, _loggers(config, out, planned, done))
     built.model.set_trainer(trainer)
@@ -273,5 +298,5 @@ def _since(began: float) -> str:
 
 
 def _say(line: str) -> None:
-    if _first_process():
+    if first_process():
         print(line, file=sys.stderr, flush=True)

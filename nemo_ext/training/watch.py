@@ -156,7 +156,13 @@ class Watch(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Validation losses, curves, and what the model shows of itself."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking:
+            return
+        preview = None
+        if self._preview_batch is not None and trainer.loggers:  # on every rank: weights may be dealt out to them
+            preview = pl_module.preview(self._preview_batch)
+        self._preview_batch = None
+        if not trainer.is_global_zero:
             return
         losses = _losses(trainer, "val/")
         self._write(trainer, losses)
@@ -164,10 +170,8 @@ class Watch(Callback):
         self._print(trainer, f"step {trainer.global_step}, validation  {shown}", stays=True)
         if self.curves:
             pictures.draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
-        if self._preview_batch is not None and trainer.loggers:
-            preview = pl_module.preview(self._preview_batch)
+        if preview is not None:
             pictures.send(trainer.loggers, preview, pl_module.mel_spec, trainer.global_step)
-        self._preview_batch = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         """Leave the screen's last line whole."""

@@ -29,6 +29,7 @@ from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitch
 from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, mean_square, mel_l1
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
+from nemo_ext.models.logged import log_training
 from nemo_ext.models.stock import stock_mel_spec, stock_voices
 from nemo_ext.modules.adapters import (
     AdapterConfig,
@@ -58,6 +59,8 @@ _NOT_SPOKEN_WITH = (
     *("aligner.", "fastpitch.aligner.", "style.heads.", "style.bank."),
     *("fastpitch.speaker_emb.", "fastpitch.speaker_encoder."),
 )
+# What the losses are means over, where it is not utterances.
+_MEAN_OVER = {"mel": "frames", "bin": "frames", "duration": "tokens", "pitch": "tokens", "energy": "tokens"}
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -359,6 +362,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- training
 
+    def configure_model(self) -> None:
+        """Nothing is made late. Lightning's sharding insists on this hook."""
+
     def _own_voices(self, batch: Batch) -> Tensor:
         """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
         if self.encoder is not None and batch.embedding is not None:
@@ -444,10 +450,10 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         """One step on one batch; logs every loss under ``train/``."""
         losses, _, _ = self.learn(batch)
         losses["bin"] = losses["bin"] * self._bin_weight()
+        # each is a mean over what is here of a batch that others may share
+        losses = {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}
         loss = torch.stack(list(losses.values())).sum()
-        self.log_dict(
-            {f"train/{k}": v.detach() for k, v in {"loss": loss, **losses}.items()}, batch_size=len(batch.ids)
-        )
+        log_training(self, {"loss": loss, **losses}, len(batch.ids))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002

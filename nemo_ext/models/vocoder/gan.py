@@ -1,9 +1,9 @@
 """What HiFi-GAN and Vocos share: the training step, the validation, the checkpoint, ``decode``.
 
 A model adds a generator, its discriminators and its config. Optimization is manual: only the generator's optimizer
-steps through Lightning, so that ``trainer.global_step`` counts batches; the discriminators' plain optimizer follows its
-learning rate and travels in the Lightning checkpoints. The discriminators are made when a fit begins, and never written
-to a ``.nemo`` file: a vocoder at work has no use for them, and they are many times its size.
+steps through Lightning, so that ``trainer.global_step`` counts batches; the discriminators' follows its learning rate.
+The discriminators are made when a fit begins, and never written to a ``.nemo`` file: a vocoder at work has no use for
+them, and they are many times its size.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from nemo_ext.audio.mel import log_mel
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from nemo_ext.losses.spectral import full_band, mel_l1, multi_resolution_stft
+from nemo_ext.models.logged import log_training
 from nemo_ext.modules.discriminators import Verdict
 from nemo_ext.types import MelSpec, Preview, SegmentBatch
 
@@ -88,8 +89,6 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         self.settings = typed(self.config_class, self._cfg)
         self.generator = self.build_generator()
         self.discriminators: nn.ModuleDict | None = None  # made by configure_model when a fit begins
-        self._discriminator_optimizer: torch.optim.Optimizer | None = None
-        self._discriminator_optimizer_state: dict[str, Any] | None = None  # read from a checkpoint before it exists
 
     def build_generator(self) -> nn.Module:
         """The network from ``self.mel_spec`` and ``self.settings``."""
@@ -138,19 +137,19 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """The generator's optimizer and schedule from ``optim``; beside them the discriminators' plain optimizer."""
         chosen = {k: v for k, v in self._cfg.optim.items() if v is not None}  # NeMo stumbles over `sched: null`
         self.setup_optimization(OmegaConf.create(chosen))
+        optimizers = [self._optimizer]
         if self.discriminators is not None:
             group = self._optimizer.param_groups[0]
-            self._discriminator_optimizer = torch.optim.AdamW(
-                self.discriminators.parameters(),
-                lr=group["lr"],
-                betas=group.get("betas", (0.8, 0.99)),
-                weight_decay=group.get("weight_decay", 0.0),
+            optimizers.append(
+                torch.optim.AdamW(
+                    self.discriminators.parameters(),
+                    lr=group["lr"],
+                    betas=group.get("betas", (0.8, 0.99)),
+                    weight_decay=group.get("weight_decay", 0.0),
+                )
             )
-            if self._discriminator_optimizer_state is not None:
-                self._discriminator_optimizer.load_state_dict(self._discriminator_optimizer_state)
-                self._discriminator_optimizer_state = None
         # Lightning warns of the other entries that NeMo puts beside a schedule: here it is stepped by hand
-        return [self._optimizer], [self._scheduler["scheduler"]] if self._scheduler else []
+        return optimizers, [self._scheduler["scheduler"]] if self._scheduler else []
 
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step of the discriminators, where they take part, and one of the generator; logs under ``train/``."""
@@ -173,7 +172,7 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         if adversarial:
             logged["gen"], logged["fm"] = self._ask_discriminators(batch.audio, made)
             loss = loss + weigh.generator * logged["gen"] + weigh.feature_matching * logged["fm"]
-        optimizer = self.optimizers()
+        optimizer = self._stepped()[0]
         optimizer.zero_grad()
         self.manual_backward(loss)
         nn.utils.clip_grad_norm_(self.generator.parameters(), self.settings.gradient_clip)
@@ -181,11 +180,13 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         schedule = self.lr_schedulers()
         if schedule is not None:
             schedule.step()
-        self.log_dict(
-            {f"train/{name}": value.detach() for name, value in {"loss": loss, **logged}.items()},
-            batch_size=len(batch.ids),
-        )
+        log_training(self, {"loss": loss, **logged}, len(batch.ids))
         return loss.detach()
+
+    def _stepped(self) -> list[Any]:
+        """Lightning's optimizers: the generator's, and the discriminators' where there are any."""
+        found = self.optimizers()
+        return found if isinstance(found, list) else [found]
 
     def own_losses(self, batch: SegmentBatch) -> dict[str, Tensor]:  # noqa: ARG002
         """Weighed losses by name of a part of the generator that not every vocoder has."""
@@ -208,9 +209,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         return verdict.split()
 
     def _teach_discriminators(self, real: Tensor, made: Tensor) -> Tensor:
-        optimizer = self._discriminator_optimizer
-        assert optimizer is not None
         assert self.discriminators is not None
+        optimizer = self._stepped()[1].optimizer  # Lightning's own is not asked: it would count the step
         verdicts = self._judge(real, made)
         loss = discriminator_loss(verdicts[0].scores, verdicts[1].scores, self.settings.losses.adversarial)  # type: ignore[arg-type]
         optimizer.zero_grad()
@@ -257,21 +257,6 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         )
 
     # -------------------------------------------------------------- checkpoints
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the discriminators' optimizer to Lightning's checkpoint."""
-        super().on_save_checkpoint(checkpoint)
-        if self._discriminator_optimizer is not None:
-            checkpoint["discriminator_optimizer"] = self._discriminator_optimizer.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the discriminators' optimizer from Lightning's checkpoint; it may be made only later."""
-        super().on_load_checkpoint(checkpoint)
-        state = checkpoint.get("discriminator_optimizer")
-        if state is not None and self._discriminator_optimizer is not None:
-            self._discriminator_optimizer.load_state_dict(state)
-        else:
-            self._discriminator_optimizer_state = state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load what this model has now: discriminators and stock's mel modules in ``state_dict`` may be left over.
