@@ -2,8 +2,8 @@
 
 Badlani et al., "One TTS Alignment To Rule Them All" (arXiv 2108.10447): eq. 1-2 (distance attention with a
 beta-binomial prior), section 2.3 (Viterbi path). What we changed: padding is masked before the prior's softmax; the
-distance is expanded to a matrix product, so no (B, C, T_mel, T_text) tensor is made; the path is kept as one token index
-a frame instead of a one-hot matrix.
+distance is expanded to a matrix product, so no (B, C, T_mel, T_text) tensor is made; the path is kept as one token
+index a frame instead of a one-hot matrix.
 """
 
 from __future__ import annotations

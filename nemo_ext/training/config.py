@@ -78,6 +78,8 @@ class TrainConfig:
 
     corpus: str = option("", "folder that `nemo-ext corpus` made", path=True)
     out: str = option("", "folder for model.nemo, checkpoints and logs; the same again resumes", path=True)
+    init: str = option("", "start from the weights in this .nemo, or in this checkpoint of a training", path=True)
+    acoustic: str = option("", "teach a vocoder the mels that this acoustic model (.nemo) predicts", path=True)
     seed: int = option(0, "of weights, order and dropout")
     frames_per_batch: int = option(
         6000, "budget of an acoustic model's batch, padding included, over all devices", "mel frames"

@@ -87,8 +87,12 @@ def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
     model = type(built.model)(copy.deepcopy(built.model.cfg))
     model.load_state_dict(spoken_with(checkpoint))
-    name_styles(model, built.train)
+    parts = model.parts() if hasattr(model, "parts") else {}
+    for named in (model, *parts.values()):
+        name_styles(named, built.train)
     _nemo.save(model, path)
+    for name, part in parts.items():
+        _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
 
 
 # ------------------------------------------------------------------ preparation
