@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from nemo_ext.audio import io
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import voice_name
-from nemo_ext.data.randomness import fraction
 from nemo_ext.data.sampler import Share
+from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.types import BaseVoice, Portion, Utterance
 
@@ -164,9 +164,7 @@ class SegmentDataset(Dataset[SegmentItem]):
     the end. (A mel that is not centred, as in HiFi-GAN's own code, sits half a hop later; the two do not mix.)
     Mels are cut from the whole utterance's, so a segment's edge frames know what lies beyond the segment.
 
-    Indexed by ``(epoch, index)``. An utterance gets as many segments an epoch as it is segments long, spread evenly:
-    each is placed at random within its own share of the utterance. The place is a pure function of seed, epoch,
-    utterance id and the segment's number. An utterance shorter than a segment is padded with silence.
+    Indexed by ``(epoch, index)``; see ``Segments``. An utterance shorter than a segment is padded with silence.
     """
 
     def __init__(
@@ -182,28 +180,19 @@ class SegmentDataset(Dataset[SegmentItem]):
 
         ``predicted``: where the mels come from instead of the recordings, of every one of ``utterances``.
         """
-        if segment_frames < 1:
-            raise NemoExtError(f"segment_frames={segment_frames}: a segment has at least one frame")
         self.utterances, self.store, self.predicted = list(utterances), store, predicted
-        self.segment_frames, self.seed = segment_frames, seed
-        frames = np.array([store.entry(utterance).frames for utterance in self.utterances], dtype=np.int64)
-        self._shares = (
-            np.ones_like(frames) if one_each else np.maximum(1, np.round(frames / segment_frames).astype(int))
-        )
-        self._starts = np.concatenate([[0], np.cumsum(self._shares)])  # first index of each utterance
+        self.segment_frames = segment_frames
+        ids, frames = [u.id for u in self.utterances], [store.entry(u).frames for u in self.utterances]
+        self.segments = Segments(ids, frames, segment_frames, seed, one_each)
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self.segments)
 
     def __getitem__(self, key: tuple[int, int]) -> SegmentItem:
-        epoch, index = key
-        owner = int(np.searchsorted(self._starts, index, side="right")) - 1
-        number, shares = index - int(self._starts[owner]), int(self._shares[owner])
+        owner, start, _ = self.segments.place(key)
         utterance = self.utterances[owner]
         mel = self.predicted.load(utterance) if self.predicted else self.store.load(utterance).mel
-        places = max(1, mel.shape[1] - self.segment_frames + 1)  # where a segment may begin
-        chance = fraction(self.seed, epoch, f"{utterance.id}/{number}")
-        return self.cut(utterance, mel, int((number + chance) / shares * places))
+        return self.cut(utterance, mel, start)
 
     def cut(self, utterance: Utterance, mel: np.ndarray, start: int) -> SegmentItem:
         """The segment of ``utterance``, whose whole mel is given, that begins at frame ``start``."""

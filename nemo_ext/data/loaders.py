@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,7 @@ def loader_of(
     """A loader of ``dataset`` in the sampler's ``order``."""
     # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
     kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
+    kept["worker_init_fn"] = _leave_signals_to_the_trainer
     return DataLoader(
         dataset,
         batch_sampler=order,
@@ -132,3 +134,9 @@ def loader_of(
         pin_memory=torch.cuda.is_available(),
         **(kept if workers else {}),
     )
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:  # noqa: ARG001
+    """Ctrl-C and a cluster's SIGUSR1 reach whole groups of processes; the step in hand still wants its batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -365,7 +365,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     def configure_model(self) -> None:
         """Nothing is made late. Lightning's sharding insists on this hook."""
 
-    def _own_voices(self, batch: Batch) -> Tensor:
+    def own_voices(self, batch: Batch) -> Tensor:
         """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
         if self.encoder is not None and batch.embedding is not None:
             return batch.embedding
@@ -377,7 +377,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         ``aligner``: a copy of the model's own that has learned something since, for adaptation.
         """
         aligner = aligner or self.aligner
-        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition).transpose(1, 2)
+        # the condition is added to padding too, which the last token of a shorter text would see
+        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition) * mask[..., None]
+        keys = keys.transpose(1, 2)
         attention, log_probability = distance_attention(
             aligner.query_proj(batch.mel), aligner.key_proj(keys), mask, batch.attn_prior, aligner.temperature
         )
@@ -401,7 +403,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         heard: dict[str, Tensor] = {}
         if style is None and self.style is not None:
             style, heard = self.style.learn(batch, voices_known=voice is None)
-        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
+        given = self._conditions(self.own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
@@ -460,14 +462,15 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         log_training(self, {"loss": loss, **losses}, len(batch.ids))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Logs the losses under ``val/``; ``val/mel`` is the mean absolute error of the log-mel."""
-        losses, mel, _ = self.learn(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Alignment]:  # noqa: ARG002
+        """Logs losses under ``val/``, of which ``mel`` is the error of the log-mel; gives the ``alignment``."""
+        losses, mel, alignment = self.learn(batch)
         losses["mel_l1"] = mel_l1(mel, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
         logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
         logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
         self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
+        return {"alignment": alignment}
 
     def on_validation_epoch_end(self) -> None:
         """Nothing to gather: Lightning averages what ``validation_step`` logs."""
