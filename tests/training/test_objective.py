@@ -1,4 +1,4 @@
-"""The sentences that a model speaks while it trains: always the same, and nearer to the recordings when it is better."""
+"""The sentences that a model speaks while it trains: always the same, and nearer to the recordings as it learns."""
 
 import pytest
 import torch
