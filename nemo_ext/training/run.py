@@ -29,6 +29,7 @@ from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.chance import Chance
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.fused import FusedOptimizers
 from nemo_ext.training.health import AlignmentHealth
 from nemo_ext.training.launch import first_process, processes
 from nemo_ext.training.objective import ObjectiveMetrics
@@ -86,8 +87,12 @@ def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
     model = type(built.model)(copy.deepcopy(built.model.cfg))
     model.load_state_dict(spoken_with(checkpoint))
-    name_styles(model, built.train)
+    parts = model.parts() if hasattr(model, "parts") else {}
+    for named in (model, *parts.values()):
+        name_styles(named, built.train)
     _nemo.save(model, path)
+    for name, part in parts.items():
+        _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
 
 
 # ------------------------------------------------------------------ preparation
@@ -190,6 +195,8 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
 
 def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
     options = config.trainer
+    if options.fused:
+        changes["callbacks"] = [FusedOptimizers(), *changes.get("callbacks", [])]
     _nemo.quiet()  # once more: a package that a model imported may have raised its voice
     return Trainer(
         **{
@@ -243,6 +250,10 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise SystemExit(stop.exit_status) from None
+    except RuntimeError as error:
+        if together.world_size > 1 and launch.lost_another(error):
+            raise SystemExit(1) from None  # the one that failed has said why
+        raise
     finally:
         saver.signals.unlisten()
         _close(trainer)

@@ -1,4 +1,4 @@
-"""The sentences that a model speaks while it trains: always the same, and nearer to the recordings as it learns."""
+"""The sentences that a model speaks while it trains: always the same, nearer to the recordings when it is better."""
 
 import pytest
 import torch

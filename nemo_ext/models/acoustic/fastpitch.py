@@ -377,7 +377,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         ``aligner``: a copy of the model's own that has learned something since, for adaptation.
         """
         aligner = aligner or self.aligner
-        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition).transpose(1, 2)
+        # the condition is added to padding too, which the last token of a shorter text would see
+        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition) * mask[..., None]
+        keys = keys.transpose(1, 2)
         attention, log_probability = distance_attention(
             aligner.query_proj(batch.mel), aligner.key_proj(keys), mask, batch.attn_prior, aligner.temperature
         )
@@ -442,16 +444,20 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             "bin": -(torch.log(on_path.clamp(min=1e-12)) * frames_valid).sum() / frames_valid.sum(),
         }
 
-    def _bin_weight(self) -> float:
-        steps = self.global_step - self.losses.bin_from_step
+    def _bin_weight(self, step: int) -> float:
+        steps = step - self.losses.bin_from_step
         return self.losses.bin * min(max(steps / max(self.losses.bin_warmup_steps, 1), 0.0), 1.0)
+
+    def weighed(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
+        """What is minimised at ``step``, by name, and the mel ``(B, n_mels, T_mel)`` that ``learn`` predicts."""
+        losses, mel, _ = self.learn(batch)
+        losses["bin"] = losses["bin"] * self._bin_weight(step)
+        # each is a mean over what is here of a batch that others may share
+        return {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}, mel
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step on one batch; logs every loss under ``train/``."""
-        losses, _, _ = self.learn(batch)
-        losses["bin"] = losses["bin"] * self._bin_weight()
-        # each is a mean over what is here of a batch that others may share
-        losses = {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}
+        losses, _ = self.weighed(batch, self.global_step)
         loss = torch.stack(list(losses.values())).sum()
         log_training(self, {"loss": loss, **losses}, len(batch.ids))
         return loss
