@@ -269,7 +269,7 @@ def main() -> None:
         f"NEMO_EXT_CORPORA=... python benchmarks/train_throughput.py {command}",
         [
             f"FastPitch `{chosen.size}`, {millions:.1f}M parameters, the same weights on both sides; the same "
-            f"utterances of LJSpeech in the same batches (up to {chosen.frames} frames; padding: {', '.join(paddings)}), "
+            f"utterances of LJSpeech in the same batches, up to {chosen.frames} frames (padding {', '.join(paddings)}), "
             "a step of stock and one of ours in turn. End to end: stock's `TTSDataset` and collate or our loader, both "
             "from warm caches and without worker processes; forward, backward, norm clipping, AdamW. "
             f"{chosen.threads} threads; medians of {chosen.steps} steps after {chosen.warm_up}. Frames are mel frames "

@@ -97,6 +97,20 @@ class BaseVoice:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Portion:
+    """What this part of a batch counts for, where processes, or steps that are added up, share the batch.
+
+    Each is the share of the whole's count that is here, times the number of parts, so that the mean over the parts of
+    ``portion * (mean over what is here)`` is the mean over the whole batch, however it was dealt out. All are 1 for a
+    batch that is not shared, and 0 for a spare one that only keeps step.
+    """
+
+    utterances: float = 1.0
+    frames: float = 1.0
+    tokens: float = 1.0
+
+
 @dataclass
 class Batch:
     """What an acoustic model trains on. Padded with zeros; masks come from the lengths."""
@@ -112,6 +126,8 @@ class Batch:
     voice_ids: Tensor  # (B,) int64, index into the model's base voices
     style_ids: Tensor | None = None  # (B,) int64, index into the model's named styles; -1 where none is labelled
     embedding: Tensor | None = None  # (B, E) float32, of a speaker encoder; for models that take it instead of a table
+    portion: Portion = Portion()  # of a batch that is shared
+    audio: Tensor | None = None  # (B, T_mel * hop) float32 in [-1, 1]; for models that make audio themselves
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -12,9 +13,13 @@ from torch.utils.data import Dataset
 from nemo_ext.audio import io
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import voice_name
-from nemo_ext.data.randomness import fraction
+from nemo_ext.data.sampler import Share
+from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.types import BaseVoice, Utterance
+from nemo_ext.types import BaseVoice, Portion, Utterance
+
+if TYPE_CHECKING:
+    from nemo_ext.data.predicted import PredictedMels
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +36,15 @@ class AcousticItem:
     voice_id: int
     style_id: int = -1  # none is labelled
     embedding: np.ndarray | None = None  # (E,) float32, of a speaker encoder
+    audio: np.ndarray | None = None  # (T_mel * hop_length,) float32, for models that make audio
+
+
+class Items(list[AcousticItem]):
+    """The items of one part of a batch."""
+
+    def __init__(self, items: Sequence[AcousticItem], portion: Portion) -> None:
+        super().__init__(items)
+        self.portion = portion
 
 
 class AcousticDataset(Dataset[AcousticItem]):
@@ -47,18 +61,20 @@ class AcousticDataset(Dataset[AcousticItem]):
         voices: Sequence[BaseVoice],
         styles: Sequence[str] = (),
         embeddings: np.ndarray | None = None,
+        audio: bool = False,
     ) -> None:
         """``tokens``: token ids of each utterance; ``voices``: the model's, whose order gives the voice ids.
 
         ``styles``: names of the model's styles; an utterance of another style, or of none, has the style id -1.
         ``embeddings (N, E)``: of each utterance, for a model whose voices are a speaker encoder's.
+        ``audio``: items bring their recordings along.
 
         Raises:
             NemoExtError: an utterance's speaker is none of ``voices``, or every utterance is left out.
         """
         rows = {voice.name: number for number, voice in enumerate(voices)}
         self._style_ids = {name: number for number, name in enumerate(styles)}
-        self.store, self.voices = store, list(voices)
+        self.store, self.voices, self.audio = store, list(voices), audio
         self.utterances: list[Utterance] = []
         self.tokens: list[np.ndarray] = []
         self.voice_ids: list[int] = []
@@ -108,6 +124,25 @@ class AcousticDataset(Dataset[AcousticItem]):
             voice_id=voice_id,
             style_id=self._style_ids.get(utterance.style or "", -1),
             embedding=None if self.embeddings is None else self.embeddings[index],
+            audio=_heard(self.store, utterance, 0, features.mel.shape[1]) if self.audio else None,
+        )
+
+    def __getitems__(self, indices: Sequence[int]) -> Items:
+        """What a loader asks for: the items of a part of a batch, and what they count for in it."""
+        return Items([self[i] for i in indices], self._portion(indices))
+
+    def _portion(self, indices: Sequence[int]) -> Portion:
+        if not isinstance(indices, Share) or indices.parts == 1:
+            return Portion()
+        if indices.spare:
+            return Portion(0.0, 0.0, 0.0)
+        frames = [self.store.entry(self.utterances[i]).frames for i in indices.whole]
+        tokens = [len(self.tokens[i]) for i in indices.whole]
+        here = [indices.whole.index(i) for i in indices]
+        return Portion(
+            utterances=indices.parts * len(indices) / len(indices.whole),
+            frames=indices.parts * sum(frames[i] for i in here) / sum(frames),
+            tokens=indices.parts * sum(tokens[i] for i in here) / sum(tokens),
         )
 
 
@@ -129,9 +164,7 @@ class SegmentDataset(Dataset[SegmentItem]):
     the end. (A mel that is not centred, as in HiFi-GAN's own code, sits half a hop later; the two do not mix.)
     Mels are cut from the whole utterance's, so a segment's edge frames know what lies beyond the segment.
 
-    Indexed by ``(epoch, index)``. An utterance gets as many segments an epoch as it is segments long, spread evenly:
-    each is placed at random within its own share of the utterance. The place is a pure function of seed, epoch,
-    utterance id and the segment's number. An utterance shorter than a segment is padded with silence.
+    Indexed by ``(epoch, index)``; see ``Segments``. An utterance shorter than a segment is padded with silence.
     """
 
     def __init__(
@@ -141,40 +174,41 @@ class SegmentDataset(Dataset[SegmentItem]):
         segment_frames: int,
         seed: int = 0,
         one_each: bool = False,
+        predicted: PredictedMels | None = None,
     ) -> None:
-        """``one_each``: a single segment of each utterance an epoch, for validation."""
-        if segment_frames < 1:
-            raise NemoExtError(f"segment_frames={segment_frames}: a segment has at least one frame")
-        self.utterances, self.store = list(utterances), store
-        self.segment_frames, self.seed = segment_frames, seed
-        frames = np.array([store.entry(utterance).frames for utterance in self.utterances], dtype=np.int64)
-        self._shares = (
-            np.ones_like(frames) if one_each else np.maximum(1, np.round(frames / segment_frames).astype(int))
-        )
-        self._starts = np.concatenate([[0], np.cumsum(self._shares)])  # first index of each utterance
+        """``one_each``: a single segment of each utterance an epoch, for validation.
+
+        ``predicted``: where the mels come from instead of the recordings, of every one of ``utterances``.
+        """
+        self.utterances, self.store, self.predicted = list(utterances), store, predicted
+        self.segment_frames = segment_frames
+        ids, frames = [u.id for u in self.utterances], [store.entry(u).frames for u in self.utterances]
+        self.segments = Segments(ids, frames, segment_frames, seed, one_each)
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self.segments)
 
     def __getitem__(self, key: tuple[int, int]) -> SegmentItem:
-        epoch, index = key
-        owner = int(np.searchsorted(self._starts, index, side="right")) - 1
-        number, shares = index - int(self._starts[owner]), int(self._shares[owner])
+        owner, start, _ = self.segments.place(key)
         utterance = self.utterances[owner]
-        features = self.store.load(utterance)
-        places = max(1, features.mel.shape[1] - self.segment_frames + 1)  # where a segment may begin
-        chance = fraction(self.seed, epoch, f"{utterance.id}/{number}")
-        return self.cut(utterance, features.mel, int((number + chance) / shares * places))
+        mel = self.predicted.load(utterance) if self.predicted else self.store.load(utterance).mel
+        return self.cut(utterance, mel, start)
 
     def cut(self, utterance: Utterance, mel: np.ndarray, start: int) -> SegmentItem:
         """The segment of ``utterance``, whose whole mel is given, that begins at frame ``start``."""
         spec, frames = self.store.config.mel, self.segment_frames
-        samples = frames * spec.hop_length
-        heard, _ = io.read(self.store.audio_path(utterance), start * spec.hop_length, samples)
-        mono = heard[0] if len(heard) == 1 else heard.mean(axis=0)
-        audio = np.zeros(samples, dtype=np.float32)
-        audio[: len(mono)] = mono
+        audio = _heard(self.store, utterance, start, frames)
         part = np.full((spec.n_mels, frames), np.log(spec.log_guard), dtype=np.float32)
         known = mel[:, start : start + frames]
         part[:, : known.shape[1]] = known
         return SegmentItem(utterance.id, audio, part)
+
+
+def _heard(store: FeatureStore, utterance: Utterance, start: int, frames: int) -> np.ndarray:
+    """The recording's samples ``(frames * hop_length,)`` from frame ``start`` on, silence where it has ended."""
+    hop = store.config.mel.hop_length
+    heard, _ = io.read(store.audio_path(utterance), start * hop, frames * hop)
+    mono = heard[0] if len(heard) == 1 else heard.mean(axis=0)
+    audio = np.zeros(frames * hop, dtype=np.float32)
+    audio[: len(mono)] = mono
+    return audio

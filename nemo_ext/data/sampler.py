@@ -41,16 +41,27 @@ def _together() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-class FrameBudgetSampler(Sampler[list[int]]):
+class Share(list[int]):
+    """One part of a batch: the indices in it. It knows the whole, by whose counts its losses are divided."""
+
+    def __init__(self, mine: Sequence[int], whole: Sequence[int], parts: int, spare: bool = False) -> None:
+        """``parts``: how many there are; ``spare``: there was nothing left for this one, it only keeps step."""
+        super().__init__(mine)
+        self.whole, self.parts, self.spare = list(whole), parts, spare
+
+
+class FrameBudgetSampler(Sampler[Share]):
     """Batches of utterances of similar length that cost about the same: at most ``frames_per_batch`` padded frames.
 
     Utterances are sorted by length and cut into buckets whose shortest is at least ``1 - spread`` of the longest. A
     bucket holds whole batches of ``frames_per_batch // longest`` utterances; who goes into which batch of the bucket is
     drawn anew each epoch, and so is the order of batches. The number of batches is therefore the same every epoch.
 
-    Every rank gets the same number of batches, and at each step batches of neighbouring lengths, so that none waits
-    long for another; if the batches do not divide evenly, some are given to two ranks. Nothing is ever left out: an
-    utterance longer than the budget gets a batch of its own.
+    Who is in a batch, and the order of batches, do not depend on how many processes train together: a batch is dealt
+    out to the ranks, and on each rank to ``accumulate`` steps that are added up, its longest utterances first and back
+    and forth, so that none waits long for another. Where a batch has fewer utterances than parts, the others get its
+    shortest one as a spare, which counts nothing. Nothing is ever left out: an utterance longer than the budget gets a
+    batch of its own.
     """
 
     def __init__(
@@ -62,25 +73,27 @@ class FrameBudgetSampler(Sampler[list[int]]):
         world_size: int | None = None,
         shuffle: bool = True,
         spread: float = 0.1,
+        accumulate: int = 1,
     ) -> None:
         """Set up once; nothing is drawn yet.
 
         Args:
             lengths: mel frames of each utterance.
-            frames_per_batch: budget of padded frames.
+            frames_per_batch: budget of padded frames, over all ranks and accumulated steps.
             seed: of every draw, with the epoch.
             rank: of this process; asked of torch.distributed each time unless given.
             world_size: as ``rank``.
             shuffle: without it, the longest come first, the same every epoch.
             spread: how much shorter than the longest of its bucket an utterance may be, as a share.
+            accumulate: in how many steps a rank takes its part of a batch.
         """
         if frames_per_batch < 1:
             raise NemoExtError(f"frames_per_batch={frames_per_batch}: a batch needs room for at least one frame")
         self.lengths = np.asarray(lengths, dtype=np.int64)
-        self.frames_per_batch, self.seed, self.shuffle = frames_per_batch, seed, shuffle
+        self.frames_per_batch, self.seed, self.shuffle, self.accumulate = frames_per_batch, seed, shuffle, accumulate
         self.place = Place(rank, world_size)
         self.epoch = 0
-        self.skip = 0  # batches that the next iteration leaves out: a resumed training has had them
+        self.skip = 0  # shares that the next iteration leaves out: a resumed training has had them
         self._buckets = list(self._cut(spread))
 
     @property
@@ -93,16 +106,19 @@ class FrameBudgetSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(sum(len(bucket) for bucket in self._buckets) / self.place.world_size)
+        return sum(len(bucket) for bucket in self._buckets) * self.accumulate
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Share]:
         first, self.skip = self.skip, 0
-        for step in self._steps()[first:]:
-            yield [int(i) for i in step[self.place.rank]]
+        parts = self.place.world_size * self.accumulate
+        for number, batch in enumerate(self._batches()):
+            dealt = self._deal(batch, parts)
+            mine = dealt[self.place.rank :: self.place.world_size]
+            yield from mine[max(0, first - number * self.accumulate) :]
 
     def padding(self) -> float:
-        """Share of this epoch's frames, over all ranks, that is padding."""
-        batches = [batch for step in self._steps() for batch in step]
+        """Share of this epoch's frames that is padding, where a batch is not shared."""
+        batches = self._batches()
         padded = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
         spoken = sum(int(self.lengths[batch].sum()) for batch in batches)
         return 1.0 - spoken / padded if padded else 0.0
@@ -128,8 +144,8 @@ class FrameBudgetSampler(Sampler[list[int]]):
             yield [bucket[i : i + size] for i in range(0, len(bucket), size)]
             start += len(bucket)
 
-    def _steps(self) -> list[list[np.ndarray]]:
-        """For each step, one batch a rank."""
+    def _batches(self) -> list[np.ndarray]:
+        """The whole batches of this epoch, in order."""
         draw = generator(self.seed, self.epoch, "batches")
         batches: list[np.ndarray] = []
         for bucket in self._buckets:
@@ -138,11 +154,19 @@ class FrameBudgetSampler(Sampler[list[int]]):
                 continue
             mixed = draw.permutation(np.concatenate(bucket))
             batches += np.split(mixed, np.cumsum([len(batch) for batch in bucket])[:-1])
-        world_size = self.place.world_size
-        last = len(batches)
-        batches += [batches[last - 1 - i % last] for i in range(-last % world_size)]
-        steps = [batches[i : i + world_size] for i in range(0, len(batches), world_size)]
-        return [steps[i] for i in draw.permutation(len(steps))] if self.shuffle else steps
+        return [batches[i] for i in draw.permutation(len(batches))] if self.shuffle else batches
+
+    def _deal(self, batch: np.ndarray, parts: int) -> list[Share]:
+        """``batch`` in so many parts of about the same size, one with more next to none with fewer than it need be."""
+        whole = [int(i) for i in batch]
+        if parts == 1:
+            return [Share(whole, whole, 1)]
+        longest_first = [whole[i] for i in np.argsort(-self.lengths[batch], kind="stable")]
+        dealt: list[list[int]] = [[] for _ in range(parts)]
+        for number, index in enumerate(longest_first):
+            turn, place = divmod(number, parts)
+            dealt[place if turn % 2 == 0 else parts - 1 - place].append(index)
+        return [Share(mine or longest_first[-1:], whole, parts, spare=not mine) for mine in dealt]
 
 
 class SegmentSampler(Sampler[list[tuple[int, int]]]):
@@ -150,7 +174,8 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
 
     The epoch travels with the index because workers that stay alive between epochs never hear of ``set_epoch``.
     With ``shuffle`` every batch is full (a few indices come twice); without, the last may be short and the epoch
-    is always 0, so that a validation sees the same segments every time. Every rank gets as many batches.
+    is always 0, so that a validation sees the same segments every time. A batch, whose order does not depend on how
+    many processes train together, is dealt out to the ranks; every rank gets as many segments of it.
     """
 
     def __init__(
@@ -180,16 +205,22 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(math.ceil(self.length / self.place.world_size) / self.batch_size)
+        return math.ceil(self.length / self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        rank, world_size = self.place.rank, self.place.world_size
+        if self.batch_size % world_size:
+            raise NemoExtError(
+                f"model.batch_size={self.batch_size} cannot be shared evenly by {world_size} processes: give a "
+                f"multiple of {world_size}"
+            )
         epoch = self.epoch if self.shuffle else 0
         order = np.arange(self.length)
         if self.shuffle:
             order = generator(self.seed, epoch, "segments").permutation(self.length)
-        rank, world_size = self.place.rank, self.place.world_size
-        each = len(self) * self.batch_size if self.shuffle else math.ceil(self.length / world_size)
-        mine = np.resize(order, each * world_size)[rank::world_size]
+            order = np.resize(order, len(self) * self.batch_size)
         first, self.skip = self.skip, 0
-        for start in range(first * self.batch_size, len(mine), self.batch_size):
-            yield [(epoch, int(i)) for i in mine[start : start + self.batch_size]]
+        for start in range(first * self.batch_size, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            mine = batch[rank::world_size] if len(batch) > rank else batch[-1:]  # a short last one of a validation
+            yield [(epoch, int(i)) for i in mine]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nemo_ext.audio.mel import log_mel, magnitude
+from nemo_ext.losses.ranks import sum_over_ranks, together
 from nemo_ext.types import MelSpec
 
 # Added to magnitudes before the logarithm: 80 dB and more below speech; quieter bins are 16-bit quantisation.
@@ -33,12 +34,23 @@ def mel_l1(predicted: Tensor, target: Tensor, spec: MelSpec) -> Tensor:
 
 
 def multi_resolution_stft(predicted: Tensor, target: Tensor, spec: MelSpec, n_ffts: Sequence[int]) -> Tensor:
-    """Spectral convergence plus log-magnitude L1 of two ``(B, T_audio)`` waveforms, mean over ``n_ffts``: a scalar."""
+    """Spectral convergence plus log-magnitude L1 of two ``(B, T_audio)`` waveforms, mean over ``n_ffts``: a scalar.
+
+    The convergence is a quotient of norms over the whole batch, the parts of it on other ranks included.
+    """
     losses = []
     for n_fft in n_ffts:
         resolution = dataclasses.replace(spec, n_fft=n_fft, win_length=n_fft, hop_length=n_fft // 4)
         ours, theirs = magnitude(predicted, resolution), magnitude(target, resolution)
-        # the guard keeps a batch of digital silence finite
-        convergence = torch.linalg.vector_norm(ours - theirs) / (torch.linalg.vector_norm(theirs) + _FLOOR)
+        missed, there = _norm_over_ranks(ours - theirs), _norm_over_ranks(theirs)
+        convergence = missed / (there + _FLOOR)  # the guard keeps a batch of digital silence finite
         losses.append(convergence + F.l1_loss(torch.log(ours + _FLOOR), torch.log(theirs + _FLOOR)))
     return torch.stack(losses).mean()
+
+
+def _norm_over_ranks(values: Tensor) -> Tensor:
+    """Euclidean norm of ``values`` of all ranks together."""
+    here = torch.linalg.vector_norm(values)
+    if not together():
+        return here
+    return torch.sqrt(sum_over_ranks(here.square()) + torch.finfo(here.dtype).tiny)  # the root of 0 has no gradient

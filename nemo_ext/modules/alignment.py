@@ -1,8 +1,9 @@
 """Alignment of tokens and frames: soft attention, the best monotonic path through it, and what follows from a path.
 
 Badlani et al., "One TTS Alignment To Rule Them All" (arXiv 2108.10447): eq. 1-2 (distance attention with a
-beta-binomial prior), section 2.3 (Viterbi path). What we changed: the distance is expanded to a matrix product, so no
-(B, C, T_mel, T_text) tensor is made, and the path is kept as one token index a frame instead of a one-hot matrix.
+beta-binomial prior), section 2.3 (Viterbi path). What we changed: padding is masked before the prior's softmax; the
+distance is expanded to a matrix product, so no (B, C, T_mel, T_text) tensor is made; the path is kept as one token
+index a frame instead of a one-hot matrix.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ def distance_attention(
 
     Returns:
         attention ``(B, T_mel, T_text)`` that sums to 1 over the valid tokens, and its unnormalised log-probability,
-        prior included, as the forward-sum loss wants it.
+        prior included, as the forward-sum loss wants it; -inf on padding.
     """
     # |q - k|^2 = |q|^2 - 2 q.k + |k|^2, in float32: the difference of large numbers does not survive bf16
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys = queries.float(), keys.float()
         squares = queries.square().sum(1)[:, :, None] + keys.square().sum(1)[:, None, :]
         distance = torch.baddbmm(squares, queries.transpose(1, 2), keys, alpha=-2.0)
-        log_probability = -temperature * distance
+        # masked before anything is normalised: a shorter text must not see how long the batch's longest is
+        log_probability = (-temperature * distance).masked_fill(~key_mask[:, None, :], -torch.inf)
         if prior is not None:
             log_probability = torch.log_softmax(log_probability, dim=-1) + torch.log(prior + 1e-8)
-        masked = log_probability.masked_fill(~key_mask[:, None, :], -torch.inf)
-        return torch.softmax(masked, dim=-1), log_probability
+        return torch.softmax(log_probability, dim=-1), log_probability
 
 
 def monotonic_path(log_attention: Tensor, token_lens: Tensor, mel_lens: Tensor) -> tuple[Tensor, Tensor]:

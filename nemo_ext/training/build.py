@@ -13,17 +13,20 @@ from omegaconf import OmegaConf
 
 from nemo_ext.config import conform
 from nemo_ext.corpus.manifest import Corpus, load_corpus
+from nemo_ext.data.augment import Augment
 from nemo_ext.data.crops import crop_loaders
 from nemo_ext.data.embeddings import embed_corpus, mean_embeddings
 from nemo_ext.data.features import FeatureConfig, FeatureStore
-from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
 from nemo_ext.data.prepare import base_voices, prepare, voice_name
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.training import feed
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.joint import joined
 from nemo_ext.training.plan import corpus_hash, flat
 from nemo_ext.training.preflight import check_disk
+from nemo_ext.training.start import predicted_by, start_from
 from nemo_ext.training.styles import learn_about_voices, style_names
 
 
@@ -43,26 +46,48 @@ def build(config: TrainConfig) -> Built:
 
     Raises:
         NemoExtError: the corpus is missing or empty or of another sample rate, the model is none of ours, an option of
-            it is unknown, or the disk has no room for the features.
+            it is unknown, what it starts from does not fit it, or the disk has no room for the features.
     """
+    built = _build(config)
+    # what a training starts from is a part of it, wherever the files lie
+    built.settings["init"] = start_from(built.model, config.init) if config.init else ""
+    built.defaults |= {"init": "", "acoustic": ""}
+    return built
+
+
+def _build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
-    corpus = _corpus(config)
+    if config.acoustic and (hasattr(cls, "predict_mel") or not hasattr(cls, "decode")):
+        raise NemoExtError(f"acoustic= is for vocoders, which learn its mels; model= is a {cls.__name__}: leave it out")
+    feed.check(config, cls)
+    corpus = _corpus(config, feed.hears_any_rate(config, cls))
     if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
         return _speaker(config, cls, settings, corpus)
-    features = _features(config, corpus)
     identity = {"corpus": corpus_hash(corpus.dir), "seed": config.seed, "model": settings}
     identity["features"] = dataclasses.asdict(config.features)
+    if config.augment != Augment():
+        identity["augment"] = dataclasses.asdict(config.augment)
     settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
-    loading: dict[str, Any] = {"workers": config.trainer.workers, "seed": config.seed}
-    if hasattr(cls, "decode"):  # a vocoder reads no text
-        batches = {"segment_frames": settings["segment_frames"], "batch_size": settings["batch_size"]}
+    if hasattr(cls, "decode") and not hasattr(cls, "predict_mel"):  # a vocoder reads no text
         model = cls(OmegaConf.create(settings))
-        train, val = vocoder_loaders(corpus, features, **batches, **loading)
+        made = None
+        if config.acoustic:
+            made = predicted_by(config.acoustic, corpus, _features(config, corpus), config.trainer.accelerator)
+        identity["acoustic"] = made.identity if made else ""
+        train, val = feed.segments(config, corpus, settings, lambda: _features(config, corpus), made)
         return Built(model, train, val, flat(identity), _defaults(cls))
+    features = _features(config, corpus)
     languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
     frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))
     voices = base_voices(corpus.utterances, features)
+    if hasattr(cls, "parts"):
+        model, parts = joined(cls, settings, features.config.mel, frontend, voices)
+        identity["model"] = {**identity["model"], **parts}  # wherever their files lie
+        identity |= {"text": dataclasses.asdict(model.frontend.config), "frames_per_batch": config.frames_per_batch}
+        styles = model.acoustic.style.names if model.acoustic.style is not None else []
+        train, val = feed.utterances(config, corpus, model.frontend, model.voices, features, audio=True, styles=styles)
+        return Built(model, train, val, flat(identity), _defaults(cls))
     text = dataclasses.asdict(frontend.config)
     settings = {**settings, "text": text, "voices": [dataclasses.asdict(voice) for voice in voices]}
     identity |= {"text": text, "frames_per_batch": config.frames_per_batch}
@@ -80,8 +105,8 @@ def build(config: TrainConfig) -> Built:
         model.set_base_embeddings(torch.from_numpy(mean_embeddings(corpus.utterances, embeddings, voices)))
     if getattr(model, "style", None) is not None:
         learn_about_voices(model, corpus.train, features)
-    loading |= {"embeddings": embeddings, "styles": styles}
-    train, val = acoustic_loaders(corpus, frontend, voices, features, config.frames_per_batch, **loading)
+    more: dict[str, Any] = {"embeddings": embeddings, "styles": styles}
+    train, val = feed.utterances(config, corpus, frontend, voices, features, **more)
     return Built(model, train, val, flat(identity), _defaults(cls))
 
 
@@ -117,13 +142,13 @@ def _model_class(model: dict[str, Any]) -> Any:
         raise NemoExtError(f"model._target_={target}: there is no such model ({error})") from error
 
 
-def _corpus(config: TrainConfig) -> Corpus:
+def _corpus(config: TrainConfig, any_rate: bool) -> Corpus:
     corpus = load_corpus(config.corpus)
     if not corpus.train or not corpus.val:
         part = "validation" if corpus.train else "training"
         raise NemoExtError(f"corpus {config.corpus} has no {part} utterances: make it again from more recordings")
     rate, wanted = corpus.info.get("sample_rate"), config.features.mel.sample_rate
-    if rate is not None and int(rate) != wanted:
+    if rate is not None and int(rate) != wanted and not any_rate:
         raise NemoExtError(
             f"corpus {config.corpus} has {rate} Hz and features.mel.sample_rate is {wanted} Hz: make the corpus again "
             f"with sample_rate={wanted}, or set features.mel.sample_rate={rate}"

@@ -1,39 +1,30 @@
 """Checkpoints that are whole or not there, a resume that goes on with the next batch, a stop that loses nothing.
 
-Beside what Lightning keeps (weights, optimizer, schedule, counters), a checkpoint holds the state of the random numbers
-and where in its epoch the training stood. Nothing in it needs pickled code, so reading one cannot run any.
+Beside what Lightning keeps (weights, optimizers, schedule, counters), a checkpoint says where in its epoch the training
+stood, by batches that were consumed. There is no state of random numbers to keep: they are a function of the step
+(training/chance.py). Nothing in it needs pickled code, so reading one cannot run any.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import signal
-import threading
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.distributed.tensor import DTensor
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.training.stopping import Stopped, StopSignals
 
 _NAME = re.compile(r"step=(\d+)\.ckpt")
 _BESIDE = ".writing-"
 # What a schedule's place is; its shape comes from the options, so that a larger max_steps stretches it.
 _PLACE = ("last_epoch", "_step_count", "_last_lr")
-
-
-class Stopped(BaseException):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM); its checkpoint is written."""
-
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(number, step)
-        self.number, self.step = number, step
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
@@ -125,33 +116,10 @@ class Checkpoints(Callback):
     def __init__(self, folder: Path, every: int, keep: int, order: Any) -> None:
         """``order``: the training batches' sampler, which can ``skip`` those that a resumed epoch has had."""
         self.folder, self.every, self.keep, self.order = folder, every, keep, order
-        self._asked: int | None = None
-        self._before: dict[int, Any] = {}
-        self._saved_step = -1
-        self._random: dict[str, Any] = {}
+        self.signals = StopSignals()
+        self._saved_step = self._seen_step = -1
         for abandoned in folder.glob(f"{_BESIDE}*"):  # by a run that was killed while it wrote
             abandoned.unlink()
-
-    # ----------------------------------------------------------------- signals
-
-    def listen(self) -> None:
-        """Turn Ctrl-C and SIGTERM into a stop after the step in hand; a second one ends at once."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = self._take()
-
-    def _take(self) -> dict[int, Any]:
-        return {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
-
-    def unlisten(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._asked is not None:
-            raise KeyboardInterrupt
-        self._asked = number
 
     # ------------------------------------------------------------------ saving
 
@@ -169,10 +137,15 @@ class Checkpoints(Callback):
         ``max_steps`` cut short as finished.
         """
         step = trainer.global_step
-        if step % self.every == 0 or step >= trainer.max_steps or self._asked is not None:
+        if step == self._seen_step:  # a part of a step: gradients are still added up
+            return
+        self._seen_step = step
+        last = step >= trainer.max_steps
+        asked = self.signals.agreed(last)
+        if step % self.every == 0 or last or asked is not None:
             self._save(trainer, pl_module)
-        if self._asked is not None:
-            raise Stopped(self._asked, step)
+        if asked is not None:
+            raise Stopped(asked, step)
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a checkpoint of now, and delete those beyond ``keep``."""
@@ -180,7 +153,8 @@ class Checkpoints(Callback):
         if step == self._saved_step:
             return
         for name, value in pl_module.named_parameters():
-            if not bool(torch.isfinite(value).all()):
+            here = value.to_local() if isinstance(value, DTensor) else value  # a share of it, where it is dealt out
+            if not bool(torch.isfinite(here).all()):
                 raise NemoExtError(
                     f"the weights are no numbers after step {step} ({name}): lower model.optim.lr or "
                     "trainer.gradient_clip; the checkpoint before is untouched"
@@ -192,7 +166,7 @@ class Checkpoints(Callback):
                 old.unlink()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        """Add the random numbers' state, and count the batch in hand as done.
+        """Count the batch in hand as done.
 
         Lightning counts a batch only after its last hook, so that a checkpoint written in one would repeat it.
         """
@@ -200,13 +174,11 @@ class Checkpoints(Callback):
         for part in ("total", "current"):
             progress[part]["completed"] = progress[part]["processed"]
         checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
-        checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": _cuda_random(torch.cuda.get_rng_state_all)}
 
     # ---------------------------------------------------------------- resuming
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Go on with the next batch; the schedule keeps its place and takes its shape from the options."""
-        self._random = checkpoint["random"]
         self._saved_step = checkpoint["global_step"]
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         self.order.skip = progress["current"]["completed"]
@@ -215,21 +187,14 @@ class Checkpoints(Callback):
         ]
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Random numbers go on where they stood (setting up has drawn some), and the signals come to us again.
+        """The signals come to us again, and a resumed training without a schedule takes the rate of its options.
 
         Lightning has put a handler of its own before ours. It ends training after the batch's last hook, so that a
         SIGTERM between our hook and its check would end the run without a checkpoint.
         """
-        if self._before:
-            self._take()
-        if self._random:
-            if not trainer.lr_scheduler_configs:  # a schedule sets the rate by itself
-                for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups):
-                    group["lr"] = pl_module.cfg.optim.lr
-            torch.set_rng_state(self._random["cpu"])
-            if len(self._random["cuda"]) == torch.cuda.device_count():
-                _cuda_random(lambda: torch.cuda.set_rng_state_all(self._random["cuda"]))
-
-
-def _cuda_random(ask: Callable[[], Any]) -> Any:
-    return ask() if torch.cuda.is_available() else []
+        self.signals.listen_again()
+        self.signals.begin()
+        self._seen_step = trainer.global_step
+        if trainer.global_step and not trainer.lr_scheduler_configs:  # a schedule sets the rate by itself
+            for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups):
+                group["lr"] = pl_module.cfg.optim.lr

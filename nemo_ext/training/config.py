@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nemo_ext.config import option
+from nemo_ext.data.augment import Augment
 from nemo_ext.text.config import TextConfig
 from nemo_ext.types import MelSpec
 
@@ -15,7 +16,8 @@ class TrainerOptions:
     """How to train: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
 
     accelerator: str = option("cpu", "cpu or gpu")
-    devices: int = option(1, "how many of them")
+    devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves; 0: every GPU")
+    num_nodes: int = option(1, "machines that train together; torchrun and srun say it themselves")
     precision: str = option("32", "32, bf16-mixed or 16-mixed")
     max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
     max_minutes: float | None = option(
@@ -23,13 +25,32 @@ class TrainerOptions:
     )
     measure_seconds: float = option(4.0, "measure speed and memory this long before the start; 0: not at all", "s")
     threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS")
-    workers: int = option(0, "processes that load data; 0 loads in the training process")
+    workers: int = option(
+        0, "processes that load data; 0 loads in the training process; with loader=dali: threads of DALI, at least 1"
+    )
     val_every: int = option(500, "validate, draw pictures and curves this often", "steps")
     checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
     keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
     fused: bool = option(True, "optimizers update all weights in one pass, where torch has such a form of them")
     log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
+    accumulate: int = option(1, "take a batch in so many steps that are added up; for acoustic models", "steps")
+    ema: float = option(
+        0.0, "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none"
+    )
+    objective_every: int = option(
+        0, "speak a few validation sentences and measure them at every so many validations; 0: never", "validations"
+    )
     gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
+
+
+@dataclass
+class StrategyOptions:
+    """How processes train together: conf/strategy/*.yaml."""
+
+    name: str = option("auto", "auto (one process alone, else ddp), ddp or fsdp")
+    static_graph: bool = option(True, "ddp: the same weights are used in every step; not for vocoders")
+    bucket_views: bool = option(True, "ddp: gradients lie in the buckets that are sent, which saves a copy")
+    bucket_megabytes: int = option(25, "ddp: gradients sent at once", "MB")
 
 
 @dataclass
@@ -57,11 +78,20 @@ class TrainConfig:
 
     corpus: str = option("", "folder that `nemo-ext corpus` made", path=True)
     out: str = option("", "folder for model.nemo, checkpoints and logs; the same again resumes", path=True)
+    init: str = option("", "start from the weights in this .nemo, or in this checkpoint of a training", path=True)
+    acoustic: str = option("", "teach a vocoder the mels that this acoustic model (.nemo) predicts", path=True)
     seed: int = option(0, "of weights, order and dropout")
-    frames_per_batch: int = option(6000, "budget of an acoustic model's batch, padding included", "mel frames")
+    frames_per_batch: int = option(
+        6000, "budget of an acoustic model's batch, padding included, over all devices", "mel frames"
+    )
+    loader: str = option(
+        "torch", "who reads recordings and makes mels: torch, or NVIDIA DALI as it goes", choices=("torch", "dali")
+    )
+    augment: Augment = field(default_factory=Augment)
     size: dict[str, Any] = option({}, "tiny, small or full")
     model: dict[str, Any] = option({}, "what to train, with its own options")
     text: TextConfig = field(default_factory=TextConfig)
     features: FeatureOptions = field(default_factory=FeatureOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    strategy: StrategyOptions = field(default_factory=StrategyOptions)
     logger: LoggerOptions = field(default_factory=LoggerOptions)

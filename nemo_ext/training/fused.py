@@ -17,9 +17,9 @@ class FusedOptimizers(Callback):
     NeMo's factory knows no such option. A resumed training keeps what it began with: the choice is in the checkpoint.
     """
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Before the first step, and before a checkpoint's state is read."""
-        for optimizer in [*trainer.optimizers, getattr(pl_module, "_discriminator_optimizer", None)]:
+        for optimizer in trainer.optimizers:
             fuse(optimizer)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import copy
 import platform
 import signal
 import sys
@@ -24,10 +24,17 @@ from nemo_ext.config import as_yaml
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
-from nemo_ext.training import checkpoints, plan, preflight
+from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
+from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
+from nemo_ext.training.chance import Chance
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.fused import FusedOptimizers
+from nemo_ext.training.health import AlignmentHealth
+from nemo_ext.training.launch import first_process, processes
+from nemo_ext.training.objective import ObjectiveMetrics
+from nemo_ext.training.spikes import SpikeGuard
+from nemo_ext.training.strategies import strategy_of
 from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
 
@@ -39,13 +46,13 @@ def train(config: TrainConfig) -> Path:
         NemoExtError: the corpus is missing or empty, the options contradict a run that is already in ``out``, the disk
             is full, or the loss is no longer a number.
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
-        SystemExit: SIGTERM; a checkpoint is written first.
+        SystemExit: SIGTERM (143), SIGUSR1 (85: to be started again); a checkpoint is written first.
     """
     out = _folder(config)
     _check_options(config)
     _nemo.quiet()
     preflight.use_threads(config.trainer.threads)
-    with _alone(out), without_third_party_warnings():
+    with stopping.requeued_at_once(), _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
         return _train(config, out, build(config))
 
@@ -59,9 +66,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     path = out / "model.nemo"
     if resumed and done >= planned.max_steps:
         if not path.is_file():
-            built.model.load_state_dict(checkpoints.read(resumed)["state_dict"])
-            name_styles(built.model, built.train)
-            _nemo.save(built.model, path)
+            _save(built, checkpoints.read(resumed), path)
         _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
         return path
     _preflight(config, out, built, planned, done)
@@ -70,11 +75,24 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     write_text(out / "config.yaml", as_yaml(config))
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
-    if _first_process():
-        name_styles(built.model, built.train)
-        _nemo.save(built.model, path)
+    if first_process():
+        last = checkpoints.newest(out / "checkpoints")[0]
+        assert last is not None
+        _save(built, checkpoints.read(last), path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path
+
+
+def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
+    """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
+    model = type(built.model)(copy.deepcopy(built.model.cfg))
+    model.load_state_dict(spoken_with(checkpoint))
+    parts = model.parts() if hasattr(model, "parts") else {}
+    for named in (model, *parts.values()):
+        name_styles(named, built.train)
+    _nemo.save(model, path)
+    for name, part in parts.items():
+        _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
 
 
 # ------------------------------------------------------------------ preparation
@@ -95,10 +113,17 @@ def _folder(config: TrainConfig) -> Path:
 def _check_options(config: TrainConfig) -> None:
     options = config.trainer
     preflight.check_accelerator(options.accelerator)
-    for name in ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "devices"):
+    for name in (
+        "max_steps",
+        "val_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+        "accumulate",
+    ):
         if getattr(options, name) < 1:
             raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
-    if options.max_minutes is not None and (options.measure_seconds <= 0 or options.devices > 1):
+    if options.max_minutes is not None and (options.measure_seconds <= 0 or processes(options).world_size > 1):
         raise NemoExtError("trainer.max_minutes needs a measurement on one device: give trainer.max_steps instead")
     if config.logger.wandb:
         try:
@@ -112,7 +137,7 @@ def _alone(out: Path) -> Iterator[None]:
     """Keep a second training out of the same folder."""
     import fcntl
 
-    if not _first_process():
+    if not first_process():
         yield
         return
     with (out / ".lock").open("w") as lock:
@@ -121,11 +146,6 @@ def _alone(out: Path) -> Iterator[None]:
         except OSError as error:
             raise NemoExtError(f"another training is writing to {out}: wait for it, or give another out=") from error
         yield
-
-
-def _first_process() -> bool:
-    """Whether this is the only process, or the first of those that train together."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def _plan(config: TrainConfig, out: Path, built: Built, done: int) -> plan.Plan:
@@ -149,19 +169,20 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     options, memory = config.trainer, 0
     room = preflight.disk_needed(built.model, out, options.keep_checkpoints)
     free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
-    here = {k: getattr(options, k) for k in ("accelerator", "devices", "precision", "workers")}
+    alone = processes(options).world_size == 1  # the others of several would have to measure along
+    here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers")}
     here |= {"threads": torch.get_num_threads(), "machine": platform.node()}
     if planned.measured_on != here:
         planned.speed = None
-    if planned.speed is None and options.measure_seconds > 0 and _first_process():
-        loaders, trainer = (built.train, built.val), partial(_trainer, config, devices=1)
+    if planned.speed is None and options.measure_seconds > 0 and alone:
+        loaders, trainer = (built.train, built.val), partial(_trainer, config)
         measured = preflight.measure(built.model, loaders, trainer, options.measure_seconds, planned.max_steps)
         planned.speed, memory, planned.measured_on = measured.speed, measured.memory, here
     if planned.max_steps == sys.maxsize:
         assert planned.speed is not None
         assert options.max_minutes is not None
         planned.max_steps = max(done, planned.speed.steps_for(60 * options.max_minutes, options.val_every))
-    if not _first_process():
+    if not first_process():
         return
     planned.save(out)
     left = planned.speed.seconds(done, planned.max_steps, options.val_every) if planned.speed else None
@@ -180,13 +201,13 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
     return Trainer(
         **{
             "accelerator": options.accelerator,
-            "devices": options.devices,
+            "devices": 1,
             "precision": options.precision,
             "max_epochs": -1,
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
             "num_sanity_val_steps": 0,
             "inference_mode": False,
-            "plugins": [checkpoints.WholeFiles()],
+            "plugins": [checkpoints.WholeFiles(), *launch.environment()],
             **changes,
         }
     )
@@ -198,11 +219,17 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     order = built.train.batch_sampler
     saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
     manual = not built.model.automatic_optimization  # such a model clips its own gradients
+    if manual and options.accumulate > 1:
+        raise NemoExtError("trainer.accumulate is for acoustic models: lower model.batch_size instead")
+    together = processes(options)
     trainer = _trainer(
         config,
+        devices=together.devices,
+        num_nodes=together.nodes,
+        strategy=strategy_of(config.strategy, together, built.model, options.accelerator),
+        accumulate_grad_batches=options.accumulate,
         max_steps=planned.max_steps,
-        # the saver comes last: what the others refuse is not saved
-        callbacks=[NanGuard(), Watch(out, options.log_every), saver],
+        callbacks=_callbacks(config, out, saver),
         logger=False,  # exp_manager's
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -210,22 +237,34 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
         log_every_n_steps=options.log_every,
         gradient_clip_val=None if manual else options.gradient_clip,
         check_val_every_n_epoch=None,
-        val_check_interval=min(options.val_every, planned.max_steps),
+        val_check_interval=min(options.val_every, planned.max_steps) * options.accumulate,  # in batches
     )
     _nemo.experiment(trainer, _loggers(config, out, planned, done))
     built.model.set_trainer(trainer)
     seed_everything(config.seed, verbose=False)  # measuring drew random numbers
-    saver.listen()
+    saver.signals.listen()
     try:
         trainer.fit(built.model, built.train, built.val, ckpt_path=resumed)
-    except checkpoints.Stopped as stop:
+    except stopping.Stopped as stop:
         _say(f"stopped at step {stop.step}, which is saved: the same command goes on from there")
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
-        raise SystemExit(128 + stop.number) from None
+        raise SystemExit(stop.exit_status) from None
     finally:
-        saver.unlisten()
+        saver.signals.unlisten()
         _close(trainer)
+
+
+def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -> list[Any]:
+    """In order: what measures before what shows it, and the saver last, so that what others refuse is not saved."""
+    options = config.trainer
+    found: list[Any] = [Chance(config.seed), NanGuard(), SpikeGuard(out, options.log_every)]
+    if options.ema:
+        found.append(Average(options.ema))
+    found.append(AlignmentHealth())
+    if options.objective_every:
+        found.append(ObjectiveMetrics(options.objective_every, min(options.val_every, options.max_steps)))
+    return [*found, Watch(out, options.log_every), saver]
 
 
 def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> dict[str, Any]:
@@ -276,5 +315,5 @@ def _since(began: float) -> str:
 
 
 def _say(line: str) -> None:
-    if _first_process():
+    if first_process():
         print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -58,24 +57,40 @@ def test_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     assert sorted(i for batch in batches for i in batch) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 7])
-def test_ranks_share_evenly(world_size: int) -> None:
-    whole = FrameBudgetSampler(LENGTHS, 6000, rank=0, world_size=1)
-    samplers = [FrameBudgetSampler(LENGTHS, 6000, rank=r, world_size=world_size) for r in range(world_size)]
+@pytest.mark.parametrize(("world_size", "accumulate"), [(2, 1), (3, 1), (7, 1), (1, 4), (2, 3), (64, 1)])
+def test_a_batch_is_the_same_however_many_share_it(world_size: int, accumulate: int) -> None:
+    alone = epoch(FrameBudgetSampler(LENGTHS, 60_000, rank=0, world_size=1), 1)
+    samplers = [
+        FrameBudgetSampler(LENGTHS, 60_000, rank=r, world_size=world_size, accumulate=accumulate)
+        for r in range(world_size)
+    ]
     shares = [epoch(sampler, 1) for sampler in samplers]
-    assert {len(share) for share in shares} == {len(samplers[0])}
-    counted = Counter(i for share in shares for batch in share for i in batch)
-    assert set(counted) == set(range(len(LENGTHS)))
-    batches = sum(len(share) for share in shares)
-    assert batches - len(whole) < world_size  # no more is repeated than it takes
-    # nobody waits: the batches of one step are about as long
-    longest = np.array([[LENGTHS[batch].max() for batch in share] for share in shares])
-    assert (longest.min(axis=0) / longest.max(axis=0)).mean() > (0.85 if world_size < 4 else 0.65)
+    assert {len(share) for share in shares} == {len(samplers[0])} == {len(alone) * accumulate}
+    for number, batch in enumerate(alone):
+        parts = [part for share in shares for part in share[number * accumulate : (number + 1) * accumulate]]
+        assert {part.parts for part in parts} == {world_size * accumulate}
+        assert all(part.whole == batch for part in parts)
+        assert sorted(i for part in parts if not part.spare for i in part) == sorted(batch)
+        # nobody waits long for another: as many utterances, but for one, and about as many frames
+        sizes = [len(part) for part in parts if not part.spare]
+        assert max(sizes) - min(sizes) <= 1
+        frames = np.array([LENGTHS[part].sum() for part in parts])
+        assert frames.max() - frames.min() <= LENGTHS[batch].max()
 
 
-def test_more_ranks_than_batches() -> None:
+def test_a_rank_without_an_utterance_keeps_step() -> None:
     shares = [list(FrameBudgetSampler([10, 20], 100, rank=r, world_size=4)) for r in range(4)]
-    assert all(share == [[1, 0]] or share == [[0, 1]] for share in shares)
+    assert shares == [[[1]], [[0]], [[0]], [[0]]]
+    assert [share[0].spare for share in shares] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("consumed", [0, 1, 3, 7, 8])
+def test_an_epoch_goes_on_after_the_parts_that_were_consumed(consumed: int) -> None:
+    whole = list(FrameBudgetSampler(LENGTHS, 60_000, seed=1, rank=1, world_size=2, accumulate=2))
+    again = FrameBudgetSampler(LENGTHS, 60_000, seed=1, rank=1, world_size=2, accumulate=2)
+    again.skip = consumed
+    assert list(again) == whole[consumed:]
+    assert list(again) == whole  # the next epoch is whole
 
 
 def test_asks_torch_distributed_when_it_has_started(tmp_path: Path) -> None:
@@ -120,9 +135,19 @@ def test_segments_carry_their_epoch() -> None:
     assert all(len(batch) == 4 for batch in batches)  # full, so a few come twice
     assert {key[0] for batch in batches for key in batch} == {6}
     assert {key[1] for batch in batches for key in batch} == set(range(21))
-    shares = [list(SegmentSampler(21, 4, rank=r, world_size=3)) for r in range(3)]
-    assert [len(share) for share in shares] == [2, 2, 2]
-    assert {key[1] for share in shares for batch in share for key in batch} == set(range(21))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_segments_of_a_batch_are_the_same_however_many_share_it(shuffle: bool) -> None:
+    alone = list(SegmentSampler(21, 8, seed=2, shuffle=shuffle))
+    shares = [list(SegmentSampler(21, 8, seed=2, rank=r, world_size=4, shuffle=shuffle)) for r in range(4)]
+    assert [len(share) for share in shares] == [len(alone)] * 4
+    for number, batch in enumerate(alone):
+        assert {key for share in shares for key in share[number]} == set(batch)
+        if shuffle:
+            assert [len(share[number]) for share in shares] == [2] * 4
+    with pytest.raises(NemoExtError, match=r"batch_size=8 cannot be shared evenly by 3 .*give a multiple of 3"):
+        list(SegmentSampler(21, 8, rank=0, world_size=3))
 
 
 def test_segments_of_a_validation() -> None:

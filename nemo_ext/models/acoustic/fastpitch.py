@@ -29,6 +29,7 @@ from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitch
 from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, mean_square, mel_l1
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
+from nemo_ext.models.logged import log_training
 from nemo_ext.models.stock import stock_mel_spec, stock_voices
 from nemo_ext.modules.adapters import (
     AdapterConfig,
@@ -58,6 +59,8 @@ _NOT_SPOKEN_WITH = (
     *("aligner.", "fastpitch.aligner.", "style.heads.", "style.bank."),
     *("fastpitch.speaker_emb.", "fastpitch.speaker_encoder."),
 )
+# What the losses are means over, where it is not utterances.
+_MEAN_OVER = {"mel": "frames", "bin": "frames", "duration": "tokens", "pitch": "tokens", "energy": "tokens"}
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -359,7 +362,10 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- training
 
-    def _own_voices(self, batch: Batch) -> Tensor:
+    def configure_model(self) -> None:
+        """Nothing is made late. Lightning's sharding insists on this hook."""
+
+    def own_voices(self, batch: Batch) -> Tensor:
         """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
         if self.encoder is not None and batch.embedding is not None:
             return batch.embedding
@@ -371,7 +377,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         ``aligner``: a copy of the model's own that has learned something since, for adaptation.
         """
         aligner = aligner or self.aligner
-        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition).transpose(1, 2)
+        # the condition is added to padding too, which the last token of a shorter text would see
+        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition) * mask[..., None]
+        keys = keys.transpose(1, 2)
         attention, log_probability = distance_attention(
             aligner.query_proj(batch.mel), aligner.key_proj(keys), mask, batch.attn_prior, aligner.temperature
         )
@@ -395,7 +403,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         heard: dict[str, Tensor] = {}
         if style is None and self.style is not None:
             style, heard = self.style.learn(batch, voices_known=voice is None)
-        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
+        given = self._conditions(self.own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
@@ -436,28 +444,33 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             "bin": -(torch.log(on_path.clamp(min=1e-12)) * frames_valid).sum() / frames_valid.sum(),
         }
 
-    def _bin_weight(self) -> float:
-        steps = self.global_step - self.losses.bin_from_step
+    def _bin_weight(self, step: int) -> float:
+        steps = step - self.losses.bin_from_step
         return self.losses.bin * min(max(steps / max(self.losses.bin_warmup_steps, 1), 0.0), 1.0)
+
+    def weighed(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
+        """What is minimised at ``step``, by name, and the mel ``(B, n_mels, T_mel)`` that ``learn`` predicts."""
+        losses, mel, _ = self.learn(batch)
+        losses["bin"] = losses["bin"] * self._bin_weight(step)
+        # each is a mean over what is here of a batch that others may share
+        return {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}, mel
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step on one batch; logs every loss under ``train/``."""
-        losses, _, _ = self.learn(batch)
-        losses["bin"] = losses["bin"] * self._bin_weight()
+        losses, _ = self.weighed(batch, self.global_step)
         loss = torch.stack(list(losses.values())).sum()
-        self.log_dict(
-            {f"train/{k}": v.detach() for k, v in {"loss": loss, **losses}.items()}, batch_size=len(batch.ids)
-        )
+        log_training(self, {"loss": loss, **losses}, len(batch.ids))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Logs the losses under ``val/``; ``val/mel`` is the mean absolute error of the log-mel."""
-        losses, mel, _ = self.learn(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Alignment]:  # noqa: ARG002
+        """Logs losses under ``val/``, of which ``mel`` is the error of the log-mel; gives the ``alignment``."""
+        losses, mel, alignment = self.learn(batch)
         losses["mel_l1"] = mel_l1(mel, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
         logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
         logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
         self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
+        return {"alignment": alignment}
 
     def on_validation_epoch_end(self) -> None:
         """Nothing to gather: Lightning averages what ``validation_step`` logs."""

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.audio.mel import log_mel
 from nemo_ext.losses.speaker import additive_angular_margin
+from nemo_ext.models.logged import log_training
 from nemo_ext.models.stock import stock_mel_spec, stock_preprocessor
 from nemo_ext.types import CropBatch, MelSpec, Preview
 
@@ -126,7 +127,7 @@ class SpeakerModel(EncDecSpeakerLabelModel):  # type: ignore[misc]
     def training_step(self, batch: CropBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step on one batch; logs loss and accuracy under ``train/``."""
         loss, _, accuracy = self._learn(batch)
-        self.log_dict({"train/loss": loss.detach(), "train/accuracy": accuracy}, batch_size=len(batch.ids))
+        log_training(self, {"loss": loss, "accuracy": accuracy}, len(batch.ids))
         return loss
 
     def validation_step(self, batch: CropBatch, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002

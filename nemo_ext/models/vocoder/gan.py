@@ -1,9 +1,9 @@
 """What HiFi-GAN and Vocos share: the training step, the validation, the checkpoint, ``decode``.
 
 A model adds a generator, its discriminators and its config. Optimization is manual: only the generator's optimizer
-steps through Lightning, so that ``trainer.global_step`` counts batches; the discriminators' plain optimizer follows its
-learning rate and travels in the Lightning checkpoints. The discriminators are made when a fit begins, and never written
-to a ``.nemo`` file: a vocoder at work has no use for them, and they are many times its size.
+steps through Lightning, so that ``trainer.global_step`` counts batches; the discriminators' follows its learning rate.
+The discriminators are made when a fit begins, and never written to a ``.nemo`` file: a vocoder at work has no use for
+them, and they are many times its size.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from nemo_ext.audio.mel import log_mel
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from nemo_ext.losses.spectral import full_band, mel_l1, multi_resolution_stft
+from nemo_ext.models.logged import log_training
 from nemo_ext.modules.discriminators import Verdict
 from nemo_ext.types import MelSpec, Preview, SegmentBatch
 
@@ -52,6 +53,7 @@ class GanVocoderConfig:
     segment_frames: int = 32  # mel frames of a training segment
     batch_size: int = 16  # segments in a batch
     adversarial_from_step: int | None = 0  # batch from which the discriminators take part; null: never
+    discriminator_warmup: int = 0  # batches that they learn before the generator listens to them
     small_discriminators: bool = False  # a sixteenth of the channels, for toys and tests
     gradient_clip: float = 1000.0  # norm of the generator's, and of the discriminators', gradient
     losses: VocoderLosses = field(default_factory=VocoderLosses)
@@ -88,8 +90,7 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         self.settings = typed(self.config_class, self._cfg)
         self.generator = self.build_generator()
         self.discriminators: nn.ModuleDict | None = None  # made by configure_model when a fit begins
-        self._discriminator_optimizer: torch.optim.Optimizer | None = None
-        self._discriminator_optimizer_state: dict[str, Any] | None = None  # read from a checkpoint before it exists
+        self.first_discriminators: dict[str, Tensor] = {}  # weights that they start from, where there are any
 
     def build_generator(self) -> nn.Module:
         """The network from ``self.mel_spec`` and ``self.settings``."""
@@ -129,6 +130,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
                 "use bf16-mixed or 32"
             )
         self.discriminators = self.build_discriminators()
+        if self.first_discriminators:
+            self.discriminators.load_state_dict(self.first_discriminators)
 
     def setup_optimizer_param_groups(self) -> None:
         """NeMo's hook: its optimizer, the one that Lightning steps, is the generator's."""
@@ -138,42 +141,37 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """The generator's optimizer and schedule from ``optim``; beside them the discriminators' plain optimizer."""
         chosen = {k: v for k, v in self._cfg.optim.items() if v is not None}  # NeMo stumbles over `sched: null`
         self.setup_optimization(OmegaConf.create(chosen))
+        optimizers = [self._optimizer]
         if self.discriminators is not None:
             group = self._optimizer.param_groups[0]
-            self._discriminator_optimizer = torch.optim.AdamW(
-                self.discriminators.parameters(),
-                lr=group["lr"],
-                betas=group.get("betas", (0.8, 0.99)),
-                weight_decay=group.get("weight_decay", 0.0),
+            optimizers.append(
+                torch.optim.AdamW(
+                    self.discriminators.parameters(),
+                    lr=group["lr"],
+                    betas=group.get("betas", (0.8, 0.99)),
+                    weight_decay=group.get("weight_decay", 0.0),
+                )
             )
-            if self._discriminator_optimizer_state is not None:
-                self._discriminator_optimizer.load_state_dict(self._discriminator_optimizer_state)
-                self._discriminator_optimizer_state = None
         # Lightning warns of the other entries that NeMo puts beside a schedule: here it is stepped by hand
-        return [self._optimizer], [self._scheduler["scheduler"]] if self._scheduler else []
+        return optimizers, [self._scheduler["scheduler"]] if self._scheduler else []
 
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step of the discriminators, where they take part, and one of the generator; logs under ``train/``."""
         weigh = self.settings.losses
-        made = self(batch.mel)
-        adversarial = (
-            self.discriminators is not None
-            and self.settings.adversarial_from_step is not None
-            and self.global_step >= self.settings.adversarial_from_step
-        )
+        made, real, own = self.attempt(batch)
+        since = self.settings.adversarial_from_step
+        adversarial = self.discriminators is not None and since is not None and self.global_step >= since
         logged: dict[str, Tensor] = {}
         if adversarial:
-            logged["disc"] = self._teach_discriminators(batch.audio, made.detach())
+            logged["disc"] = self._teach_discriminators(real, made.detach())
 
-        mel, stft = self.spectral_losses(made, batch.audio)
-        logged |= {"mel": mel, "stft": stft}
-        own = self.own_losses(batch)
-        logged |= own
+        mel, stft = self.spectral_losses(made, real)
+        logged |= {"mel": mel, "stft": stft, **own}
         loss = weigh.mel * mel + weigh.stft * stft + sum(own.values())
-        if adversarial:
-            logged["gen"], logged["fm"] = self._ask_discriminators(batch.audio, made)
+        if adversarial and self.global_step >= (since or 0) + self.settings.discriminator_warmup:
+            logged["gen"], logged["fm"] = self._ask_discriminators(real, made)
             loss = loss + weigh.generator * logged["gen"] + weigh.feature_matching * logged["fm"]
-        optimizer = self.optimizers()
+        optimizer = self._stepped()[0]
         optimizer.zero_grad()
         self.manual_backward(loss)
         nn.utils.clip_grad_norm_(self.generator.parameters(), self.settings.gradient_clip)
@@ -181,11 +179,17 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         schedule = self.lr_schedulers()
         if schedule is not None:
             schedule.step()
-        self.log_dict(
-            {f"train/{name}": value.detach() for name, value in {"loss": loss, **logged}.items()},
-            batch_size=len(batch.ids),
-        )
+        log_training(self, {"loss": loss, **logged}, len(batch.ids))
         return loss.detach()
+
+    def _stepped(self) -> list[Any]:
+        """Lightning's optimizers: the generator's, and the discriminators' where there are any."""
+        found = self.optimizers()
+        return found if isinstance(found, list) else [found]
+
+    def attempt(self, batch: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Audio ``(B, T_audio)`` that is made of ``batch``, the recording's, and what ``own_losses`` gives."""
+        return self(batch.mel), batch.audio, self.own_losses(batch)
 
     def own_losses(self, batch: SegmentBatch) -> dict[str, Tensor]:  # noqa: ARG002
         """Weighed losses by name of a part of the generator that not every vocoder has."""
@@ -208,9 +212,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         return verdict.split()
 
     def _teach_discriminators(self, real: Tensor, made: Tensor) -> Tensor:
-        optimizer = self._discriminator_optimizer
-        assert optimizer is not None
         assert self.discriminators is not None
+        optimizer = self._stepped()[1].optimizer  # Lightning's own is not asked: it would count the step
         verdicts = self._judge(real, made)
         loss = discriminator_loss(verdicts[0].scores, verdicts[1].scores, self.settings.losses.adversarial)  # type: ignore[arg-type]
         optimizer.zero_grad()
@@ -257,21 +260,6 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         )
 
     # -------------------------------------------------------------- checkpoints
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the discriminators' optimizer to Lightning's checkpoint."""
-        super().on_save_checkpoint(checkpoint)
-        if self._discriminator_optimizer is not None:
-            checkpoint["discriminator_optimizer"] = self._discriminator_optimizer.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the discriminators' optimizer from Lightning's checkpoint; it may be made only later."""
-        super().on_load_checkpoint(checkpoint)
-        state = checkpoint.get("discriminator_optimizer")
-        if state is not None and self._discriminator_optimizer is not None:
-            self._discriminator_optimizer.load_state_dict(state)
-        else:
-            self._discriminator_optimizer_state = state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load what this model has now: discriminators and stock's mel modules in ``state_dict`` may be left over.

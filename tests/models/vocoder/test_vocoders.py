@@ -131,8 +131,8 @@ def test_a_checkpoint_resumes_as_if_never_stopped(make_vocoder, name, batch, tmp
     fit(resumed, batch, 4, tmp_path, ckpt_path=path)
     for key, value in straight.state_dict().items():
         assert torch.allclose(value, resumed.state_dict()[key], atol=1e-6), key
-    state = resumed._discriminator_optimizer.state_dict()["state"]
-    assert {int(entry["step"]) for entry in state.values()} == {4}
+    for optimizer in resumed.trainer.optimizers:  # the generator's and the discriminators'
+        assert {int(entry["step"]) for entry in optimizer.state_dict()["state"].values()} == {4}
 
 
 @both
