@@ -247,7 +247,7 @@ def main() -> None:
         for name, batches in orders(of, chosen.frames, max(2, chosen.frames // 640)).items():
             counts, padding = frames_of(of, batches)
             paddings.append(f"{name} {100 * padding:.0f} %")
-            for precision in ("fp32", "bf16"):
+            for precision in ("fp32", "bf16") if chosen.bf16_steps != 0 else ("fp32",):
                 few = argparse.Namespace(**vars(chosen))
                 if precision == "bf16" and chosen.bf16_steps:
                     few.steps, few.warm_up = chosen.bf16_steps, 1
@@ -269,7 +269,7 @@ def main() -> None:
         f"NEMO_EXT_CORPORA=... python benchmarks/train_throughput.py {command}",
         [
             f"FastPitch `{chosen.size}`, {millions:.1f}M parameters, the same weights on both sides; the same "
-            f"utterances of LJSpeech in the same batches, up to {chosen.frames} frames (padding {', '.join(paddings)}), "
+            f"utterances of LJSpeech in the same batches of {chosen.frames} frames (padding {', '.join(paddings)}), "
             "a step of stock and one of ours in turn. End to end: stock's `TTSDataset` and collate or our loader, both "
             "from warm caches and without worker processes; forward, backward, norm clipping, AdamW. "
             f"{chosen.threads} threads; medians of {chosen.steps} steps after {chosen.warm_up}. Frames are mel frames "
