@@ -234,9 +234,7 @@ class _AcousticWork:
         ]
 
     def batch(self, keys: Sequence[int], first: torch.Tensor, second: torch.Tensor) -> Batch:
-        batch_at_once = getattr(self.dataset, "__getitems__", None)
-        items = batch_at_once(keys) if batch_at_once else [self.dataset[key] for key in keys]
-        return dataclasses.replace(collate_acoustic(items), mel=first, energy=second)
+        return dataclasses.replace(collate_acoustic(self.dataset.__getitems__(keys)), mel=first, energy=second)
 
 
 def dali_acoustic_loader(

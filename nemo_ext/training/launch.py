@@ -89,3 +89,10 @@ def environment() -> list[Any]:
     assert started is not None
     os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(started.devices))  # srun -n leaves it out, Lightning wants it
     return [SLURMEnvironment(auto_requeue=False)]
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether ``error`` is only what a process sees when another one of the training has ended: gloo's or NCCL's."""
+    told = str(error)
+    gone = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+    return ("gloo" in told.lower() and any(words in told for words in gone)) or "remote process has exited" in told

@@ -34,6 +34,7 @@ from nemo_ext.evaluation.warping import fast_warp
 from nemo_ext.models.vocoder.griffin_lim import GriffinLim
 from nemo_ext.types import MelSpec
 
+_MEASURES = ("mcd", "f0_cents", "length_error")
 _SHORT, _LONG = 1.0, 10.0  # seconds of a sentence that is chosen
 
 Audio = NDArray[np.float32]
@@ -61,6 +62,11 @@ class ObjectiveMetrics(Callback):
         self.every, self.val_every, self.count, self.budget = every, val_every, count, budget
         self._sentences: list[Sentence] = []
         self._given: Any = None  # what the model speaks from, of all sentences: a Batch, or mels
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Lightning shows what was logged at an earlier validation as if it were of this one."""
+        for name in _MEASURES:
+            trainer.callback_metrics.pop(f"val/{name}", None)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Speak and measure, when it is time."""
@@ -132,8 +138,8 @@ class ObjectiveMetrics(Callback):
                     flush=True,
                 )
                 break
-        names = sorted({name for measures in found for name in measures})
-        return {f"val/{n}": float(np.mean([measures[n] for measures in found if n in measures])) for n in names}
+        known = {name: [measures[name] for measures in found if name in measures] for name in _MEASURES}
+        return {f"val/{name}": float(np.mean(values)) for name, values in known.items() if values}
 
 
 def _dealt_out(model: LightningModule) -> bool:

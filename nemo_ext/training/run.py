@@ -250,6 +250,10 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise SystemExit(stop.exit_status) from None
+    except RuntimeError as error:
+        if together.world_size > 1 and launch.lost_another(error):
+            raise SystemExit(1) from None  # the one that failed has said why
+        raise
     finally:
         saver.signals.unlisten()
         _close(trainer)
