@@ -134,7 +134,8 @@ def test_ranks_share_an_epoch_as_in_the_torch_loader(corpus: Corpus) -> None:
         ]
         for ours, theirs in pairs:
             assert len(ours) == len(theirs)
-            assert [batch.ids for batch in ours] == [batch.ids for batch in theirs]
+            near = ("mel", "energy")  # what a part counts for in its batch is among the rest
+            assert all(alike(a, b, near) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_a_corpus_without_validation(corpus: Corpus) -> None:
@@ -191,7 +192,7 @@ def test_every_mel_spec(spec: MelSpec, speech: torch.Tensor, tmp_path: Path) -> 
 
 
 def test_real_speech_within_a_thousandth_of_the_definition(corpora: Path | None, espeak_corpus: Path) -> None:
-    """Every recording of the set, against the mel in float64: torch's float32 is itself up to 1.2e-3 from that."""
+    """Against the mel in float64: torch's float32 is itself up to 1.2e-3 from that."""
     folder = corpora / "ljspeech_mini/wavs" if corpora else espeak_corpus / "audio"
     for path in sorted(folder.glob("*.wav"))[:12]:
         audio, _ = io.read_mono(path)
