@@ -39,6 +39,7 @@ MODELS: dict[str, str | None] = {
     "nemo_ext.models.acoustic.fastpitch.FastPitch": "nemo.collections.tts.models.fastpitch.FastPitchModel",
     "nemo_ext.models.vocoder.hifigan.HifiGan": "nemo.collections.tts.models.hifigan.HifiGanModel",
     "nemo_ext.models.vocoder.vocos.Vocos": None,
+    "nemo_ext.models.end_to_end.fastpitch_hifigan.FastPitchHifiGan": None,
     # TitaNet, ECAPA and SpeakerNet are all of this stock class
     "nemo_ext.models.speaker.model.SpeakerModel": ("nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel"),
 }

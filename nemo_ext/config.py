@@ -74,7 +74,9 @@ def _listed(path: Path, conf: Path, folder: str) -> Iterator[Group]:
     for entry in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", []):
         if isinstance(entry, dict):
             key, default = next(iter(entry.items()))
-            name = key.removeprefix("optional ").removeprefix("override ").partition("@")[0]
+            if key.startswith("override "):  # a choice for a group that is listed elsewhere
+                continue
+            name = key.removeprefix("optional ").partition("@")[0]
             name = name.strip("/") if name.startswith("/") else folder + name
             yield Group(name, default, tuple(sorted(p.stem for p in (conf / name).glob("*.yaml"))))
 

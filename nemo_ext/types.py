@@ -127,6 +127,7 @@ class Batch:
     style_ids: Tensor | None = None  # (B,) int64, index into the model's named styles; -1 where none is labelled
     embedding: Tensor | None = None  # (B, E) float32, of a speaker encoder; for models that take it instead of a table
     portion: Portion = Portion()  # of a batch that is shared
+    audio: Tensor | None = None  # (B, T_mel * hop) float32 in [-1, 1]; for models that make audio themselves
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""

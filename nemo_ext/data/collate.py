@@ -41,6 +41,7 @@ def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
         style_ids=torch.tensor([item.style_id for item in items]),
         embedding=_stacked([item.embedding for item in items]),
         portion=items.portion if isinstance(items, Items) else Portion(),
+        audio=_padded([item.audio for item in items]),
     )
 
 
@@ -48,6 +49,12 @@ def _stacked(arrays: Sequence[np.ndarray | None]) -> torch.Tensor | None:
     """``(B, E)``; None where an item has none."""
     there = [array for array in arrays if array is not None]
     return torch.from_numpy(np.stack(there)) if len(there) == len(arrays) else None
+
+
+def _padded(waves: Sequence[np.ndarray | None]) -> torch.Tensor | None:
+    """``(B, T_audio)``; None where an item has none."""
+    there = [torch.from_numpy(wave) for wave in waves if wave is not None]
+    return torch.nn.utils.rnn.pad_sequence(there, batch_first=True) if len(there) == len(waves) else None
 
 
 def collate_segments(items: Sequence[SegmentItem]) -> SegmentBatch:

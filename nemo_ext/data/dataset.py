@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -16,6 +17,9 @@ from nemo_ext.data.sampler import Share
 from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.types import BaseVoice, Portion, Utterance
+
+if TYPE_CHECKING:
+    from nemo_ext.data.predicted import PredictedMels
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ class AcousticItem:
     voice_id: int
     style_id: int = -1  # none is labelled
     embedding: np.ndarray | None = None  # (E,) float32, of a speaker encoder
+    audio: np.ndarray | None = None  # (T_mel * hop_length,) float32, for models that make audio
 
 
 class Items(list[AcousticItem]):
@@ -56,18 +61,20 @@ class AcousticDataset(Dataset[AcousticItem]):
         voices: Sequence[BaseVoice],
         styles: Sequence[str] = (),
         embeddings: np.ndarray | None = None,
+        audio: bool = False,
     ) -> None:
         """``tokens``: token ids of each utterance; ``voices``: the model's, whose order gives the voice ids.
 
         ``styles``: names of the model's styles; an utterance of another style, or of none, has the style id -1.
         ``embeddings (N, E)``: of each utterance, for a model whose voices are a speaker encoder's.
+        ``audio``: items bring their recordings along.
 
         Raises:
             NemoExtError: an utterance's speaker is none of ``voices``, or every utterance is left out.
         """
         rows = {voice.name: number for number, voice in enumerate(voices)}
         self._style_ids = {name: number for number, name in enumerate(styles)}
-        self.store, self.voices = store, list(voices)
+        self.store, self.voices, self.audio = store, list(voices), audio
         self.utterances: list[Utterance] = []
         self.tokens: list[np.ndarray] = []
         self.voice_ids: list[int] = []
@@ -117,6 +124,7 @@ class AcousticDataset(Dataset[AcousticItem]):
             voice_id=voice_id,
             style_id=self._style_ids.get(utterance.style or "", -1),
             embedding=None if self.embeddings is None else self.embeddings[index],
+            audio=_heard(self.store, utterance, 0, features.mel.shape[1]) if self.audio else None,
         )
 
     def __getitems__(self, indices: Sequence[int]) -> Items:
@@ -166,9 +174,14 @@ class SegmentDataset(Dataset[SegmentItem]):
         segment_frames: int,
         seed: int = 0,
         one_each: bool = False,
+        predicted: PredictedMels | None = None,
     ) -> None:
-        """``one_each``: a single segment of each utterance an epoch, for validation."""
-        self.utterances, self.store, self.segment_frames = list(utterances), store, segment_frames
+        """``one_each``: a single segment of each utterance an epoch, for validation.
+
+        ``predicted``: where the mels come from instead of the recordings, of every one of ``utterances``.
+        """
+        self.utterances, self.store, self.predicted = list(utterances), store, predicted
+        self.segment_frames = segment_frames
         ids, frames = [u.id for u in self.utterances], [store.entry(u).frames for u in self.utterances]
         self.segments = Segments(ids, frames, segment_frames, seed, one_each)
 
@@ -178,17 +191,24 @@ class SegmentDataset(Dataset[SegmentItem]):
     def __getitem__(self, key: tuple[int, int]) -> SegmentItem:
         owner, start, _ = self.segments.place(key)
         utterance = self.utterances[owner]
-        return self.cut(utterance, self.store.load(utterance).mel, start)
+        mel = self.predicted.load(utterance) if self.predicted else self.store.load(utterance).mel
+        return self.cut(utterance, mel, start)
 
     def cut(self, utterance: Utterance, mel: np.ndarray, start: int) -> SegmentItem:
         """The segment of ``utterance``, whose whole mel is given, that begins at frame ``start``."""
         spec, frames = self.store.config.mel, self.segment_frames
-        samples = frames * spec.hop_length
-        heard, _ = io.read(self.store.audio_path(utterance), start * spec.hop_length, samples)
-        mono = heard[0] if len(heard) == 1 else heard.mean(axis=0)
-        audio = np.zeros(samples, dtype=np.float32)
-        audio[: len(mono)] = mono
+        audio = _heard(self.store, utterance, start, frames)
         part = np.full((spec.n_mels, frames), np.log(spec.log_guard), dtype=np.float32)
         known = mel[:, start : start + frames]
         part[:, : known.shape[1]] = known
         return SegmentItem(utterance.id, audio, part)
+
+
+def _heard(store: FeatureStore, utterance: Utterance, start: int, frames: int) -> np.ndarray:
+    """The recording's samples ``(frames * hop_length,)`` from frame ``start`` on, silence where it has ended."""
+    hop = store.config.mel.hop_length
+    heard, _ = io.read(store.audio_path(utterance), start * hop, frames * hop)
+    mono = heard[0] if len(heard) == 1 else heard.mean(axis=0)
+    audio = np.zeros(frames * hop, dtype=np.float32)
+    audio[: len(mono)] = mono
+    return audio

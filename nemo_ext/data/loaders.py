@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.collate import collate_acoustic, collate_segments
 from nemo_ext.data.dataset import AcousticDataset, SegmentDataset
 from nemo_ext.data.features import FeatureStore
+from nemo_ext.data.predicted import PredictedMels, aligned
 from nemo_ext.data.prepare import prepare
 from nemo_ext.data.sampler import FrameBudgetSampler, SegmentSampler
 from nemo_ext.data.tokens import encode_corpus
@@ -35,6 +37,7 @@ def acoustic_loaders(
     styles: Sequence[str] = (),
     embeddings: np.ndarray | None = None,
     accumulate: int = 1,
+    audio: bool = False,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.Batch`` for training and for validation.
 
@@ -54,6 +57,7 @@ def acoustic_loaders(
         styles: names of the model's styles, whose order gives the style ids.
         embeddings: ``(N, E)`` of the corpus's utterances, training before validation; see data.embeddings.
         accumulate: in how many steps that are added up a training batch is taken.
+        audio: batches bring the recordings along.
 
     Raises:
         NemoExtError: a speaker that is no voice, a recording that cannot be read, a text without a token.
@@ -61,7 +65,7 @@ def acoustic_loaders(
 
     def loader(utterances: list[Utterance], part: slice, train: bool) -> DataLoader[Any]:
         vectors = None if embeddings is None else embeddings[part]
-        dataset = AcousticDataset(utterances, tokens[part], features, voices, styles, vectors)
+        dataset = AcousticDataset(utterances, tokens[part], features, voices, styles, vectors, audio)
         order = FrameBudgetSampler(
             dataset.lengths, frames_per_batch, seed, rank, world_size, train, accumulate=accumulate if train else 1
         )
@@ -83,15 +87,19 @@ def vocoder_loaders(
     rank: int | None = None,
     world_size: int | None = None,
     val_segment_frames: int | None = None,
+    predicted: PredictedMels | None = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders of ``types.SegmentBatch`` for training and for validation; see ``SegmentDataset``.
 
     A training epoch has about as many seconds of segments as the corpus; a validation has one segment of each
-    utterance, the same every time, of ``val_segment_frames`` (as long as in training unless given).
+    utterance, the same every time, of ``val_segment_frames`` (as long as in training unless given). With ``predicted``
+    the mels are an acoustic model's, and utterances without one are left out.
     """
     _ready(corpus, features)
-    train = SegmentDataset(corpus.train, features, segment_frames, seed)
-    val = SegmentDataset(corpus.val, features, val_segment_frames or segment_frames, seed, one_each=True)
+    if predicted is not None:
+        corpus = aligned(corpus, predicted)
+    train = SegmentDataset(corpus.train, features, segment_frames, seed, predicted=predicted)
+    val = SegmentDataset(corpus.val, features, val_segment_frames or segment_frames, seed, True, predicted)
     return (
         loader_of(train, SegmentSampler(len(train), batch_size, seed, rank, world_size), collate_segments, workers),
         loader_of(val, SegmentSampler(len(val), batch_size, seed, rank, world_size, False), collate_segments, workers),
@@ -117,6 +125,7 @@ def loader_of(
     """A loader of ``dataset`` in the sampler's ``order``."""
     # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
     kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
+    kept["worker_init_fn"] = _leave_signals_to_the_trainer
     return DataLoader(
         dataset,
         batch_sampler=order,
@@ -125,3 +134,9 @@ def loader_of(
         pin_memory=torch.cuda.is_available(),
         **(kept if workers else {}),
     )
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:  # noqa: ARG001
+    """Ctrl-C and a cluster's SIGUSR1 reach whole groups of processes; the step in hand still wants its batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

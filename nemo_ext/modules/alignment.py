@@ -1,16 +1,17 @@
 """Alignment of tokens and frames: soft attention, the best monotonic path through it, and what follows from a path.
 
 Badlani et al., "One TTS Alignment To Rule Them All" (arXiv 2108.10447): eq. 1-2 (distance attention with a
-beta-binomial prior), section 2.3 (Viterbi path). What we changed: the distance is expanded to a matrix product, so no
-(B, C, T_mel, T_text) tensor is made, and the path is kept as one token index a frame instead of a one-hot matrix.
+beta-binomial prior), section 2.3 (Viterbi path). What we changed: padding is masked before the prior's softmax; the
+distance is expanded to a matrix product, so no (B, C, T_mel, T_text) tensor is made; the path is kept as one token
+index a frame instead of a one-hot matrix.
 """
 
 from __future__ import annotations
 
-import numba
-import numpy as np
 import torch
 from torch import Tensor
+
+from nemo_ext.modules.monotonic import search
 
 
 def mask_from_lens(lens: Tensor, size: int | None = None) -> Tensor:
@@ -33,18 +34,18 @@ def distance_attention(
 
     Returns:
         attention ``(B, T_mel, T_text)`` that sums to 1 over the valid tokens, and its unnormalised log-probability,
-        prior included, as the forward-sum loss wants it.
+        prior included, as the forward-sum loss wants it; -inf on padding.
     """
     # |q - k|^2 = |q|^2 - 2 q.k + |k|^2, in float32: the difference of large numbers does not survive bf16
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys = queries.float(), keys.float()
         squares = queries.square().sum(1)[:, :, None] + keys.square().sum(1)[:, None, :]
         distance = torch.baddbmm(squares, queries.transpose(1, 2), keys, alpha=-2.0)
-        log_probability = -temperature * distance
+        # masked before anything is normalised: a shorter text must not see how long the batch's longest is
+        log_probability = (-temperature * distance).masked_fill(~key_mask[:, None, :], -torch.inf)
         if prior is not None:
             log_probability = torch.log_softmax(log_probability, dim=-1) + torch.log(prior + 1e-8)
-        masked = log_probability.masked_fill(~key_mask[:, None, :], -torch.inf)
-        return torch.softmax(masked, dim=-1), log_probability
+        return torch.softmax(log_probability, dim=-1), log_probability
 
 
 def monotonic_path(log_attention: Tensor, token_lens: Tensor, mel_lens: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,38 +58,9 @@ def monotonic_path(log_attention: Tensor, token_lens: Tensor, mel_lens: Tensor) 
     Returns:
         path ``(B, T_mel)`` int64, the token of each frame (0 beyond ``mel_lens``), and durations ``(B, T_text)`` int64.
     """
-    scores = np.ascontiguousarray(log_attention.detach().float().cpu().numpy())
-    path, durations = _search(scores, token_lens.cpu().numpy(), mel_lens.cpu().numpy())
-    return torch.from_numpy(path).to(log_attention.device), torch.from_numpy(durations).to(log_attention.device)
-
-
-@numba.njit(cache=True)
-def _search(scores: np.ndarray, token_lens: np.ndarray, mel_lens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    batch, max_frames, max_tokens = scores.shape
-    path = np.zeros((batch, max_frames), np.int64)
-    durations = np.zeros((batch, max_tokens), np.int64)
-    advanced = np.zeros((max_frames, max_tokens), np.bool_)
-    for b in range(batch):
-        tokens, frames = token_lens[b], mel_lens[b]
-        best = np.full(tokens, -np.inf, np.float32)
-        best[0] = scores[b, 0, 0]
-        for i in range(1, frames):
-            # token j can be reached at frame i only if j <= i, and still reach the end only if enough frames are left
-            for j in range(min(i, tokens - 1), max(0, tokens - frames + i) - 1, -1):
-                step = j > 0 and best[j - 1] >= best[j]
-                best[j] = (best[j - 1] if step else best[j]) + scores[b, i, j]
-                advanced[i, j] = step
-            if i >= frames - tokens:  # tokens left behind can no longer end the path
-                low = tokens - frames + i
-                if low > 0:
-                    best[low - 1] = -np.inf
-        j = tokens - 1
-        for i in range(frames - 1, -1, -1):
-            path[b, i] = j
-            durations[b, j] += 1
-            if i > 0 and advanced[i, j]:
-                j -= 1
-    return path, durations
+    path = search(log_attention, token_lens, mel_lens)
+    durations = torch.zeros(log_attention.shape[0], log_attention.shape[2], dtype=torch.long, device=path.device)
+    return path, durations.scatter_add_(1, path, mask_from_lens(mel_lens, path.shape[1]).long())
 
 
 def expand(encoded: Tensor, durations: Tensor) -> tuple[Tensor, Tensor]:

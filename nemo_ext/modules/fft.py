@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nemo_ext.modules import winograd
 from nemo_ext.modules.adapters import VoiceWeights
 
 
@@ -35,20 +36,27 @@ def run_stack(stack: Any, part: str, x: Tensor, mask: Tensor, condition: Tensor 
     with torch.autocast(x.device.type, enabled=False):
         places = stack.pos_emb(torch.arange(x.shape[1], device=x.device, dtype=torch.float32)).to(x.dtype)
     x = stack.drop(stack.cond_input(x + places * keep, condition))
+    packed = winograd.packing(mask, stack.layers)
     for i, layer in enumerate(stack.layers):
         x = layer.dec_attn(x, attn_mask=~mask, conditioning=condition)
         x = voice(f"{part}.{i}.attention", x) * keep
-        x = voice(f"{part}.{i}.ff", _feed_forward(layer.pos_ff, x, keep, condition)) * keep
+        x = voice(f"{part}.{i}.ff", _feed_forward(layer.pos_ff, x, keep, condition, packed)) * keep
         if layer.is_adapter_available():  # adapters of stock NeMo in a stock checkpoint
             x = layer.forward_enabled_adapters(x) * keep
     return x
 
 
-def _feed_forward(module: Any, x: Tensor, keep: Tensor, condition: Tensor | None) -> Tensor:
+def _feed_forward(
+    module: Any, x: Tensor, keep: Tensor, condition: Tensor | None, packed: winograd.Packing | None
+) -> Tensor:
     """Two convolutions, residual, layer norm; ``x (B, T, D)`` is zero on padding."""
     first, activation, second, dropout = module.CoreNet
-    hidden = activation(first(x.transpose(1, 2))) * keep.transpose(1, 2)
-    out: Tensor = module.layer_norm(x + dropout(second(hidden)).transpose(1, 2), condition)
+    if packed is not None:
+        made = winograd.feed_forward(x, packed, first, second)
+    else:
+        hidden = activation(first(x.transpose(1, 2))) * keep.transpose(1, 2)
+        made = second(hidden).transpose(1, 2)
+    out: Tensor = module.layer_norm(x + dropout(made), condition)
     return out.to(x.dtype)
 
 

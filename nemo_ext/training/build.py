@@ -23,8 +23,10 @@ from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.training import feed
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.joint import joined
 from nemo_ext.training.plan import corpus_hash, flat
 from nemo_ext.training.preflight import check_disk
+from nemo_ext.training.start import predicted_by, start_from
 from nemo_ext.training.styles import learn_about_voices, style_names
 
 
@@ -44,10 +46,20 @@ def build(config: TrainConfig) -> Built:
 
     Raises:
         NemoExtError: the corpus is missing or empty or of another sample rate, the model is none of ours, an option of
-            it is unknown, or the disk has no room for the features.
+            it is unknown, what it starts from does not fit it, or the disk has no room for the features.
     """
+    built = _build(config)
+    # what a training starts from is a part of it, wherever the files lie
+    built.settings["init"] = start_from(built.model, config.init) if config.init else ""
+    built.defaults |= {"init": "", "acoustic": ""}
+    return built
+
+
+def _build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
+    if config.acoustic and (hasattr(cls, "predict_mel") or not hasattr(cls, "decode")):
+        raise NemoExtError(f"acoustic= is for vocoders, which learn its mels; model= is a {cls.__name__}: leave it out")
     feed.check(config, cls)
     corpus = _corpus(config, feed.hears_any_rate(config, cls))
     if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
@@ -57,14 +69,25 @@ def build(config: TrainConfig) -> Built:
     if config.augment != Augment():
         identity["augment"] = dataclasses.asdict(config.augment)
     settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
-    if hasattr(cls, "decode"):  # a vocoder reads no text
+    if hasattr(cls, "decode") and not hasattr(cls, "predict_mel"):  # a vocoder reads no text
         model = cls(OmegaConf.create(settings))
-        train, val = feed.segments(config, corpus, settings, lambda: _features(config, corpus))
+        made = None
+        if config.acoustic:
+            made = predicted_by(config.acoustic, corpus, _features(config, corpus), config.trainer.accelerator)
+        identity["acoustic"] = made.identity if made else ""
+        train, val = feed.segments(config, corpus, settings, lambda: _features(config, corpus), made)
         return Built(model, train, val, flat(identity), _defaults(cls))
     features = _features(config, corpus)
     languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
     frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))
     voices = base_voices(corpus.utterances, features)
+    if hasattr(cls, "parts"):
+        model, parts = joined(cls, settings, features.config.mel, frontend, voices)
+        identity["model"] = {**identity["model"], **parts}  # wherever their files lie
+        identity |= {"text": dataclasses.asdict(model.frontend.config), "frames_per_batch": config.frames_per_batch}
+        styles = model.acoustic.style.names if model.acoustic.style is not None else []
+        train, val = feed.utterances(config, corpus, model.frontend, model.voices, features, audio=True, styles=styles)
+        return Built(model, train, val, flat(identity), _defaults(cls))
     text = dataclasses.asdict(frontend.config)
     settings = {**settings, "text": text, "voices": [dataclasses.asdict(voice) for voice in voices]}
     identity |= {"text": text, "frames_per_batch": config.frames_per_batch}

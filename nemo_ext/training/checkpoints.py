@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import threading
 import zipfile
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -22,19 +19,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed.tensor import DTensor
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.training.stopping import Stopped, StopSignals
 
 _NAME = re.compile(r"step=(\d+)\.ckpt")
 _BESIDE = ".writing-"
 # What a schedule's place is; its shape comes from the options, so that a larger max_steps stretches it.
 _PLACE = ("last_epoch", "_step_count", "_last_lr")
-
-
-class Stopped(BaseException):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM); its checkpoint is written."""
-
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(number, step)
-        self.number, self.step = number, step
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
@@ -126,32 +116,10 @@ class Checkpoints(Callback):
     def __init__(self, folder: Path, every: int, keep: int, order: Any) -> None:
         """``order``: the training batches' sampler, which can ``skip`` those that a resumed epoch has had."""
         self.folder, self.every, self.keep, self.order = folder, every, keep, order
-        self._asked: int | None = None
-        self._before: dict[int, Any] = {}
+        self.signals = StopSignals()
         self._saved_step = self._seen_step = -1
         for abandoned in folder.glob(f"{_BESIDE}*"):  # by a run that was killed while it wrote
             abandoned.unlink()
-
-    # ----------------------------------------------------------------- signals
-
-    def listen(self) -> None:
-        """Turn Ctrl-C and SIGTERM into a stop after the step in hand; a second one ends at once."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = self._take()
-
-    def _take(self) -> dict[int, Any]:
-        return {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
-
-    def unlisten(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._asked is not None:
-            raise KeyboardInterrupt
-        self._asked = number
 
     # ------------------------------------------------------------------ saving
 
@@ -172,10 +140,12 @@ class Checkpoints(Callback):
         if step == self._seen_step:  # a part of a step: gradients are still added up
             return
         self._seen_step = step
-        if step % self.every == 0 or step >= trainer.max_steps or self._asked is not None:
+        last = step >= trainer.max_steps
+        asked = self.signals.agreed(last)
+        if step % self.every == 0 or last or asked is not None:
             self._save(trainer, pl_module)
-        if self._asked is not None:
-            raise Stopped(self._asked, step)
+        if asked is not None:
+            raise Stopped(asked, step)
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a checkpoint of now, and delete those beyond ``keep``."""
@@ -222,8 +192,8 @@ class Checkpoints(Callback):
         Lightning has put a handler of its own before ours. It ends training after the batch's last hook, so that a
         SIGTERM between our hook and its check would end the run without a checkpoint.
         """
-        if self._before:
-            self._take()
+        self.signals.listen_again()
+        self.signals.begin()
         self._seen_step = trainer.global_step
         if trainer.global_step and not trainer.lr_scheduler_configs:  # a schedule sets the rate by itself
             for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups):

@@ -16,8 +16,8 @@ class TrainerOptions:
     """How to train: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
 
     accelerator: str = option("cpu", "cpu or gpu")
-    devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves")
-    num_nodes: int = option(1, "machines that train together")
+    devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves; 0: every GPU")
+    num_nodes: int = option(1, "machines that train together; torchrun and srun say it themselves")
     precision: str = option("32", "32, bf16-mixed or 16-mixed")
     max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
     max_minutes: float | None = option(
@@ -31,10 +31,14 @@ class TrainerOptions:
     val_every: int = option(500, "validate, draw pictures and curves this often", "steps")
     checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
     keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
+    fused: bool = option(True, "optimizers update all weights in one pass, where torch has such a form of them")
     log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
     accumulate: int = option(1, "take a batch in so many steps that are added up; for acoustic models", "steps")
     ema: float = option(
         0.0, "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none"
+    )
+    objective_every: int = option(
+        0, "speak a few validation sentences and measure them at every so many validations; 0: never", "validations"
     )
     gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
 
@@ -74,6 +78,8 @@ class TrainConfig:
 
     corpus: str = option("", "folder that `nemo-ext corpus` made", path=True)
     out: str = option("", "folder for model.nemo, checkpoints and logs; the same again resumes", path=True)
+    init: str = option("", "start from the weights in this .nemo, or in this checkpoint of a training", path=True)
+    acoustic: str = option("", "teach a vocoder the mels that this acoustic model (.nemo) predicts", path=True)
     seed: int = option(0, "of weights, order and dropout")
     frames_per_batch: int = option(
         6000, "budget of an acoustic model's batch, padding included, over all devices", "mel frames"

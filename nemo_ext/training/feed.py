@@ -11,6 +11,7 @@ from nemo_ext.data.dali import dali_acoustic_loader, dali_vocoder_loaders
 from nemo_ext.data.dali_graph import require
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
+from nemo_ext.data.predicted import PredictedMels
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.training.config import TrainConfig
@@ -29,18 +30,29 @@ def check(config: TrainConfig, cls: Any) -> None:
         return
     if hasattr(cls, "embeddings"):
         raise NemoExtError("loader=dali makes mels, and a speaker encoder hears recordings: leave it out")
+    if hasattr(cls, "predict_mel") and hasattr(cls, "decode"):
+        raise NemoExtError("loader=dali gives mels or segments, and a joint model needs both: leave it out")
+    if config.acoustic:
+        raise NemoExtError("loader=dali makes mels of recordings, and acoustic= brings its own: leave one of them out")
     require()
 
 
 def hears_any_rate(config: TrainConfig, cls: Any) -> bool:
     """Whether recordings are resampled as they are read: a vocoder's by DALI, which needs no features either."""
-    return config.loader == "dali" and hasattr(cls, "decode")
+    return config.loader == "dali" and hasattr(cls, "decode") and not hasattr(cls, "predict_mel")
 
 
 def segments(
-    config: TrainConfig, corpus: Corpus, settings: dict[str, Any], features: Callable[[], FeatureStore]
+    config: TrainConfig,
+    corpus: Corpus,
+    settings: dict[str, Any],
+    features: Callable[[], FeatureStore],
+    predicted: PredictedMels | None = None,
 ) -> tuple[Any, Any]:
-    """Loaders of ``types.SegmentBatch``, for training and for validation; ``features`` makes what torch's need."""
+    """Loaders of ``types.SegmentBatch``, for training and for validation; ``features`` makes what torch's need.
+
+    ``predicted``: an acoustic model's mels, to learn on instead of the recordings'.
+    """
     batches: dict[str, Any] = {
         "segment_frames": settings["segment_frames"],
         "batch_size": settings["batch_size"],
@@ -48,7 +60,7 @@ def segments(
     }
     if config.loader == "dali":
         return dali_vocoder_loaders(corpus, config.features.mel, **batches, augment=config.augment, **_dali(config))
-    return vocoder_loaders(corpus, features(), **batches, workers=config.trainer.workers)
+    return vocoder_loaders(corpus, features(), **batches, workers=config.trainer.workers, predicted=predicted)
 
 
 def utterances(

@@ -1,12 +1,15 @@
-"""Which processes train together: torchrun and srun start them, and say so in the environment."""
+"""Which processes train together: torchrun and srun start them, and say so in the environment. No launcher of ours."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training.config import TrainerOptions
+
+_BY_HAND = ("bash", "interactive")  # names of SLURM jobs in which a person types: Lightning takes them for no launcher
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,10 @@ def processes(options: TrainerOptions) -> Processes:
     Raises:
         NemoExtError: ``options`` ask for more than one device, and another number was started.
     """
-    asked = Processes(options.devices, options.num_nodes)
     started = _started()
     if started is None:
-        return asked
+        return Processes(options.devices or _present(options.accelerator), options.num_nodes or 1)
+    asked = Processes(options.devices or started.devices, options.num_nodes or started.nodes)
     if asked.world_size > 1 and asked != started:
         raise NemoExtError(
             f"trainer.devices={asked.devices} trainer.num_nodes={asked.nodes}, but {started.devices} processes on each "
@@ -42,13 +45,26 @@ def processes(options: TrainerOptions) -> Processes:
 
 def _started() -> Processes | None:
     env = os.environ
-    if "WORLD_SIZE" in env and "LOCAL_WORLD_SIZE" in env:  # torchrun
+    if "WORLD_SIZE" in env and "LOCAL_WORLD_SIZE" in env:  # torchrun, which may run inside a SLURM job
         local = int(env["LOCAL_WORLD_SIZE"])
         return Processes(local, int(env["WORLD_SIZE"]) // local)
-    if "SLURM_NTASKS" in env and env.get("SLURM_JOB_NAME") not in ("bash", "interactive"):  # as Lightning sees it
+    if _by_srun():
         nodes = int(env.get("SLURM_NNODES", "1"))
         return Processes(int(env["SLURM_NTASKS"]) // nodes, nodes)
     return None
+
+
+def _by_srun() -> bool:
+    """As Lightning sees it."""
+    env = os.environ
+    return "LOCAL_WORLD_SIZE" not in env and "SLURM_NTASKS" in env and env.get("SLURM_JOB_NAME") not in _BY_HAND
+
+
+def _present(accelerator: str) -> int:
+    """Devices of this machine: every GPU, or one process for the processor."""
+    import torch
+
+    return torch.cuda.device_count() if accelerator in ("gpu", "cuda") else 1
 
 
 def first_process() -> bool:
@@ -57,3 +73,26 @@ def first_process() -> bool:
         if name in os.environ:
             return int(os.environ[name]) == 0
     return True
+
+
+def environment() -> list[Any]:
+    """Lightning's plugin for a launcher whose ways we change.
+
+    Lightning would answer SLURM's signal with a checkpoint and a requeue of its own; both are ours (stopping.py,
+    scripts/slurm/train.sbatch), and would happen twice.
+    """
+    if not _by_srun():
+        return []
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+    started = _started()
+    assert started is not None
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(started.devices))  # srun -n leaves it out, Lightning wants it
+    return [SLURMEnvironment(auto_requeue=False)]
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether ``error`` is only what a process sees when another one of the training has ended: gloo's or NCCL's."""
+    told = str(error)
+    gone = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+    return ("gloo" in told.lower() and any(words in told for words in gone)) or "remote process has exited" in told

@@ -23,6 +23,7 @@ _MAY_CHANGE = (
     "model.losses.",
     "model.gradient_clip",
     "model.adversarial_from_step",
+    "model.discriminator_warmup",
 )
 
 

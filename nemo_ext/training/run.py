@@ -24,12 +24,16 @@ from nemo_ext.config import as_yaml
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
-from nemo_ext.training import checkpoints, plan, preflight
+from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
 from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.chance import Chance
 from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.fused import FusedOptimizers
+from nemo_ext.training.health import AlignmentHealth
 from nemo_ext.training.launch import first_process, processes
+from nemo_ext.training.objective import ObjectiveMetrics
+from nemo_ext.training.spikes import SpikeGuard
 from nemo_ext.training.strategies import strategy_of
 from nemo_ext.training.styles import name_styles
 from nemo_ext.training.watch import NanGuard, Watch, cut_metrics
@@ -42,13 +46,13 @@ def train(config: TrainConfig) -> Path:
         NemoExtError: the corpus is missing or empty, the options contradict a run that is already in ``out``, the disk
             is full, or the loss is no longer a number.
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
-        SystemExit: SIGTERM; a checkpoint is written first.
+        SystemExit: SIGTERM (143), SIGUSR1 (85: to be started again); a checkpoint is written first.
     """
     out = _folder(config)
     _check_options(config)
     _nemo.quiet()
     preflight.use_threads(config.trainer.threads)
-    with _alone(out), without_third_party_warnings():
+    with stopping.requeued_at_once(), _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
         return _train(config, out, build(config))
 
@@ -83,8 +87,12 @@ def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
     model = type(built.model)(copy.deepcopy(built.model.cfg))
     model.load_state_dict(spoken_with(checkpoint))
-    name_styles(model, built.train)
+    parts = model.parts() if hasattr(model, "parts") else {}
+    for named in (model, *parts.values()):
+        name_styles(named, built.train)
     _nemo.save(model, path)
+    for name, part in parts.items():
+        _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
 
 
 # ------------------------------------------------------------------ preparation
@@ -111,8 +119,6 @@ def _check_options(config: TrainConfig) -> None:
         "checkpoint_every",
         "keep_checkpoints",
         "log_every",
-        "devices",
-        "num_nodes",
         "accumulate",
     ):
         if getattr(options, name) < 1:
@@ -189,18 +195,19 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
 
 def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
     options = config.trainer
+    if options.fused:
+        changes["callbacks"] = [FusedOptimizers(), *changes.get("callbacks", [])]
     _nemo.quiet()  # once more: a package that a model imported may have raised its voice
     return Trainer(
         **{
             "accelerator": options.accelerator,
-            "devices": options.devices,
-            "num_nodes": options.num_nodes,
+            "devices": 1,
             "precision": options.precision,
             "max_epochs": -1,
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
             "num_sanity_val_steps": 0,
             "inference_mode": False,
-            "plugins": [checkpoints.WholeFiles()],
+            "plugins": [checkpoints.WholeFiles(), *launch.environment()],
             **changes,
         }
     )
@@ -211,7 +218,6 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     cut_metrics(out / "metrics.jsonl", done)
     order = built.train.batch_sampler
     saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
-    averages = [Average(options.ema)] if options.ema else []
     manual = not built.model.automatic_optimization  # such a model clips its own gradients
     if manual and options.accumulate > 1:
         raise NemoExtError("trainer.accumulate is for acoustic models: lower model.batch_size instead")
@@ -223,8 +229,7 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
         strategy=strategy_of(config.strategy, together, built.model, options.accelerator),
         accumulate_grad_batches=options.accumulate,
         max_steps=planned.max_steps,
-        # the saver comes last: what the others refuse is not saved
-        callbacks=[Chance(config.seed), NanGuard(), *averages, Watch(out, options.log_every), saver],
+        callbacks=_callbacks(config, out, saver),
         logger=False,  # exp_manager's
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -237,17 +242,33 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     _nemo.experiment(trainer, _loggers(config, out, planned, done))
     built.model.set_trainer(trainer)
     seed_everything(config.seed, verbose=False)  # measuring drew random numbers
-    saver.listen()
+    saver.signals.listen()
     try:
         trainer.fit(built.model, built.train, built.val, ckpt_path=resumed)
-    except checkpoints.Stopped as stop:
+    except stopping.Stopped as stop:
         _say(f"stopped at step {stop.step}, which is saved: the same command goes on from there")
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
-        raise SystemExit(128 + stop.number) from None
+        raise SystemExit(stop.exit_status) from None
+    except RuntimeError as error:
+        if together.world_size > 1 and launch.lost_another(error):
+            raise SystemExit(1) from None  # the one that failed has said why
+        raise
     finally:
-        saver.unlisten()
+        saver.signals.unlisten()
         _close(trainer)
+
+
+def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -> list[Any]:
+    """In order: what measures before what shows it, and the saver last, so that what others refuse is not saved."""
+    options = config.trainer
+    found: list[Any] = [Chance(config.seed), NanGuard(), SpikeGuard(out, options.log_every)]
+    if options.ema:
+        found.append(Average(options.ema))
+    found.append(AlignmentHealth())
+    if options.objective_every:
+        found.append(ObjectiveMetrics(options.objective_every, min(options.val_every, options.max_steps)))
+    return [*found, Watch(out, options.log_every), saver]
 
 
 def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> dict[str, Any]:

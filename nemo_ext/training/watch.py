@@ -6,8 +6,6 @@ import dataclasses
 import json
 import math
 import sys
-import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import pictures
+from nemo_ext.training.throughput import Rates, Speedometer
 
 _ON_SCREEN, _IN_LOG = 0.5, 5.0  # seconds between two lines of progress
 
@@ -25,13 +24,6 @@ _ON_SCREEN, _IN_LOG = 0.5, 5.0  # seconds between two lines of progress
 def _losses(trainer: Trainer, prefix: str) -> dict[str, float]:
     found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
     return {k: v for k, v in found.items() if not k.endswith(("_step", "_epoch"))}
-
-
-def _frames(batch: Any) -> int:
-    if hasattr(batch, "frames"):
-        return int(batch.frames)
-    lens = getattr(batch, "mel_lens", None)
-    return int(lens.sum()) if lens is not None else batch.mel.shape[0] * batch.mel.shape[2]
 
 
 class NanGuard(Callback):
@@ -55,7 +47,7 @@ class NanGuard(Callback):
             return
         bad = [k.removeprefix("train/") for k, v in _losses(trainer, "train/").items() if not math.isfinite(v)]
         broken = _broken(batch)
-        who = _listed(broken or batch.ids)
+        who = listed(broken or batch.ids)
         why = f"{who} hold values that are no numbers" if broken else f"utterances {who}"
         remedy = "take them out of the corpus" if broken else f"look at those recordings, or lower {self.rate}"
         raise NemoExtError(
@@ -74,7 +66,8 @@ def _broken(batch: Any) -> list[str]:
     return [name for name, is_bad in zip(batch.ids, bad.tolist(), strict=True) if is_bad]
 
 
-def _listed(ids: list[str]) -> str:
+def listed(ids: list[str]) -> str:
+    """The first eight of ``ids``, and how many more there are."""
     return ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
 
 
@@ -86,14 +79,14 @@ class Watch(Callback):
         self.out, self.log_every, self.curves = out, log_every, curves
         self._screen = sys.stderr.isatty()
         self._preview_batch: Any = None
-        self._frames = 0
-        self._said: deque[tuple[float, int, int]] = deque(maxlen=13)  # when, step, frames; speed is over about a minute
+        self._speed = Speedometer()
+        self._rates: Rates | None = None
 
     # ---------------------------------------------------------------- progress
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clocks."""
-        self._said.append((time.monotonic(), trainer.global_step, 0))
+        self._speed.start(trainer.global_step)
 
     def on_train_batch_end(
         self,
@@ -104,28 +97,26 @@ class Watch(Callback):
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Count, write and say."""
-        self._frames += _frames(batch)
-        step, now = trainer.global_step, time.monotonic()
+        self._speed.count(batch)
+        step = trainer.global_step
         last = step >= trainer.max_steps
+        if self._speed.since >= (_ON_SCREEN if self._screen else _IN_LOG) or last:
+            self._rates = self._speed.rates(trainer)
+            self._say(trainer, self._rates, last)
         if step % self.log_every == 0 or last:
-            rate = {"train/lr": float(trainer.optimizers[0].param_groups[0]["lr"])}  # of the next step
-            self._write(trainer, {**_losses(trainer, "train/"), **rate})
+            more = {"train/lr": float(trainer.optimizers[0].param_groups[0]["lr"])}  # of the next step
+            more |= self._rates.logged() if self._rates else {}
+            self._write(trainer, {**_losses(trainer, "train/"), **more})
             for logger in trainer.loggers:
-                logger.log_metrics(rate, step)
-        if now - self._said[-1][0] >= (_ON_SCREEN if self._screen else _IN_LOG) or last:
-            self._say(trainer, now, last)
+                logger.log_metrics(more, step)
 
-    def _say(self, trainer: Trainer, now: float, last: bool) -> None:
-        step, (since, first_step, first_frames) = trainer.global_step, self._said[0]
-        elapsed = max(now - since, 1e-9)
-        speed = (step - first_step) / elapsed
-        self._said.append((now, step, self._frames))
+    def _say(self, trainer: Trainer, rates: Rates, last: bool) -> None:
+        step = trainer.global_step
         shown = "  ".join(f"{k.removeprefix('train/')} {v:.3f}" for k, v in _losses(trainer, "train/").items())
-        left = "done" if last else f"{clock((trainer.max_steps - step) / max(speed, 1e-9))} left"
+        left = "done" if last else f"{clock(rates.seconds_left(trainer.max_steps - step))} left"
         self._print(
             trainer,
-            f"step {step}/{trainer.max_steps}, {100 * step // max(trainer.max_steps, 1)} %  {shown}  "
-            f"{speed:.2f} steps/s  {(self._frames - first_frames) / elapsed:,.0f} frames/s  {left}",
+            f"step {step}/{trainer.max_steps}, {100 * step // max(trainer.max_steps, 1)} %  {shown}  {rates}  {left}",
             stays=last,
         )
 

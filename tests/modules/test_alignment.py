@@ -73,12 +73,21 @@ def test_average_counts_voiced_frames_only():
     assert average_per_token(values, torch.tensor([[3, 2]])).tolist() == [[150.0, 0.0]]
 
 
+def test_a_shorter_text_does_not_see_the_batchs_longest():
+    queries, keys, prior = torch.randn(2, 5, 8), torch.randn(2, 5, 6), torch.rand(2, 8, 6)
+    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    together = distance_attention(queries, keys, mask, prior, 0.1)
+    alone = distance_attention(queries[1:], keys[1:, :, :4], mask[1:, :4], prior[1:, :, :4], 0.1)
+    for ours, its_own in zip(together, alone, strict=True):
+        assert torch.allclose(ours[1:, :, :4], its_own, atol=1e-6)
+
+
 def test_distance_attention_is_the_expanded_square():
     queries, keys = torch.randn(2, 5, 8), torch.randn(2, 5, 4)
     mask = torch.tensor([[True] * 4, [True, True, True, False]])
     attention, log_probability = distance_attention(queries, keys, mask, None, 0.1)
     distance = (queries[:, :, :, None] - keys[:, :, None, :]).square().sum(1)
-    assert torch.allclose(log_probability, -0.1 * distance, atol=1e-5)
+    assert torch.allclose(log_probability, torch.where(mask[:, None], -0.1 * distance, -torch.inf), atol=1e-5)
     assert torch.allclose(attention.sum(-1), torch.ones(2, 8))
     assert (attention[1, :, 3] == 0).all()
 

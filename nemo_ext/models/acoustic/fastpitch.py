@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
-from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, mean_square, mel_l1
+from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, asks_for, mean_square, mel_l1
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.logged import log_training
@@ -294,15 +294,15 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         pitch_scale: float | Tensor = pitch_range
         pitch_added: float | Tensor = 0.0
         energy_scale: float | Tensor = 1.0
-        if _asks_for(pitch_shift, 0.0):
+        if asks_for(pitch_shift, 0.0):
             if not bool((mean > 0).all()):
                 raise NemoExtError("this model does not know its voice's pitch in Hz, so pitch= cannot be shifted")
             # a shift in semitones is a factor in Hz: (f * r - mean) / std, with f = p * std + mean
             ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=mean.device) / 12.0)
             pitch_scale, pitch_added = ratio * pitch_range, mean * (ratio - 1.0) / std
-        if self.fastpitch.energy_predictor is None and _asks_for(energy, 0.0):
+        if self.fastpitch.energy_predictor is None and asks_for(energy, 0.0):
             raise NemoExtError("this model was trained without energy, so energy= changes nothing in it: leave it out")
-        if _asks_for(energy, 0.0):
+        if asks_for(energy, 0.0):
             energy_scale = 10.0 ** (torch.as_tensor(energy, device=mean.device) / 20.0)
         said = self.read(
             encoded, mask, given, pace=pace, pitch_scale=pitch_scale, pitch_added=pitch_added, energy_scale=energy_scale
@@ -345,14 +345,14 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         frames = torch.clamp(torch.exp(log_durations) - 1.0, module.min_token_duration, module.max_token_duration)
         frames = frames * mask
         pitch = self._predict("pitch_predictor", encoded, mask, given)
-        if _asks_for(pitch_scale, 1.0):
+        if asks_for(pitch_scale, 1.0):
             pitch = pitch * pitch_scale
-        if _asks_for(pitch_added, 0.0):
+        if asks_for(pitch_added, 0.0):
             pitch = (pitch + pitch_added) * mask
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
         if module.energy_predictor is not None:
             log_energy = self._predict("energy_predictor", encoded, mask, given)
-            if _asks_for(energy_scale, 1.0):  # predicted is log(energy + 1)
+            if asks_for(energy_scale, 1.0):  # predicted is log(energy + 1)
                 factor = torch.as_tensor(energy_scale, device=encoded.device)
                 # log and exp: ONNX has no log1p and expm1
                 changed = torch.log((torch.exp(log_energy) - 1.0).clamp(min=0.0) * factor + 1.0)
@@ -365,7 +365,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     def configure_model(self) -> None:
         """Nothing is made late. Lightning's sharding insists on this hook."""
 
-    def _own_voices(self, batch: Batch) -> Tensor:
+    def own_voices(self, batch: Batch) -> Tensor:
         """Embeddings ``(B, E)`` to train with: each utterance's own, or its base voice's row of the table."""
         if self.encoder is not None and batch.embedding is not None:
             return batch.embedding
@@ -377,7 +377,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         ``aligner``: a copy of the model's own that has learned something since, for adaptation.
         """
         aligner = aligner or self.aligner
-        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition).transpose(1, 2)
+        # the condition is added to padding too, which the last token of a shorter text would see
+        keys = aligner.cond_input(self.fastpitch.encoder.word_emb(batch.tokens), condition) * mask[..., None]
+        keys = keys.transpose(1, 2)
         attention, log_probability = distance_attention(
             aligner.query_proj(batch.mel), aligner.key_proj(keys), mask, batch.attn_prior, aligner.temperature
         )
@@ -401,7 +403,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         heard: dict[str, Tensor] = {}
         if style is None and self.style is not None:
             style, heard = self.style.learn(batch, voices_known=voice is None)
-        given = self._conditions(self._own_voices(batch) if voice is None else voice, style)
+        given = self._conditions(self.own_voices(batch) if voice is None else voice, style)
         encoded, tokens_valid = self._encode(batch.tokens, given)
         frames_valid = mask_from_lens(batch.mel_lens, batch.mel.shape[2])
         found = alignment is None
@@ -442,28 +444,33 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             "bin": -(torch.log(on_path.clamp(min=1e-12)) * frames_valid).sum() / frames_valid.sum(),
         }
 
-    def _bin_weight(self) -> float:
-        steps = self.global_step - self.losses.bin_from_step
+    def _bin_weight(self, step: int) -> float:
+        steps = step - self.losses.bin_from_step
         return self.losses.bin * min(max(steps / max(self.losses.bin_warmup_steps, 1), 0.0), 1.0)
+
+    def weighed(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
+        """What is minimised at ``step``, by name, and the mel ``(B, n_mels, T_mel)`` that ``learn`` predicts."""
+        losses, mel, _ = self.learn(batch)
+        losses["bin"] = losses["bin"] * self._bin_weight(step)
+        # each is a mean over what is here of a batch that others may share
+        return {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}, mel
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step on one batch; logs every loss under ``train/``."""
-        losses, _, _ = self.learn(batch)
-        losses["bin"] = losses["bin"] * self._bin_weight()
-        # each is a mean over what is here of a batch that others may share
-        losses = {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}
+        losses, _ = self.weighed(batch, self.global_step)
         loss = torch.stack(list(losses.values())).sum()
         log_training(self, {"loss": loss, **losses}, len(batch.ids))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Logs the losses under ``val/``; ``val/mel`` is the mean absolute error of the log-mel."""
-        losses, mel, _ = self.learn(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Alignment]:  # noqa: ARG002
+        """Logs losses under ``val/``, of which ``mel`` is the error of the log-mel; gives the ``alignment``."""
+        losses, mel, alignment = self.learn(batch)
         losses["mel_l1"] = mel_l1(mel, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
         logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
         logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
         self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
+        return {"alignment": alignment}
 
     def on_validation_epoch_end(self) -> None:
         """Nothing to gather: Lightning averages what ``validation_step`` logs."""
@@ -491,8 +498,3 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             },
             curves={"pitch": hz.float().cpu().numpy()},
         )
-
-
-def _asks_for(value: float | Tensor, neutral: float) -> bool:
-    """Whether ``value`` changes anything. A tensor always does: looking into it would tie an exported graph to it."""
-    return isinstance(value, Tensor) or value != neutral

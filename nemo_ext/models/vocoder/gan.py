@@ -53,6 +53,7 @@ class GanVocoderConfig:
     segment_frames: int = 32  # mel frames of a training segment
     batch_size: int = 16  # segments in a batch
     adversarial_from_step: int | None = 0  # batch from which the discriminators take part; null: never
+    discriminator_warmup: int = 0  # batches that they learn before the generator listens to them
     small_discriminators: bool = False  # a sixteenth of the channels, for toys and tests
     gradient_clip: float = 1000.0  # norm of the generator's, and of the discriminators', gradient
     losses: VocoderLosses = field(default_factory=VocoderLosses)
@@ -89,6 +90,7 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         self.settings = typed(self.config_class, self._cfg)
         self.generator = self.build_generator()
         self.discriminators: nn.ModuleDict | None = None  # made by configure_model when a fit begins
+        self.first_discriminators: dict[str, Tensor] = {}  # weights that they start from, where there are any
 
     def build_generator(self) -> nn.Module:
         """The network from ``self.mel_spec`` and ``self.settings``."""
@@ -128,6 +130,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
                 "use bf16-mixed or 32"
             )
         self.discriminators = self.build_discriminators()
+        if self.first_discriminators:
+            self.discriminators.load_state_dict(self.first_discriminators)
 
     def setup_optimizer_param_groups(self) -> None:
         """NeMo's hook: its optimizer, the one that Lightning steps, is the generator's."""
@@ -154,23 +158,18 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step of the discriminators, where they take part, and one of the generator; logs under ``train/``."""
         weigh = self.settings.losses
-        made = self(batch.mel)
-        adversarial = (
-            self.discriminators is not None
-            and self.settings.adversarial_from_step is not None
-            and self.global_step >= self.settings.adversarial_from_step
-        )
+        made, real, own = self.attempt(batch)
+        since = self.settings.adversarial_from_step
+        adversarial = self.discriminators is not None and since is not None and self.global_step >= since
         logged: dict[str, Tensor] = {}
         if adversarial:
-            logged["disc"] = self._teach_discriminators(batch.audio, made.detach())
+            logged["disc"] = self._teach_discriminators(real, made.detach())
 
-        mel, stft = self.spectral_losses(made, batch.audio)
-        logged |= {"mel": mel, "stft": stft}
-        own = self.own_losses(batch)
-        logged |= own
+        mel, stft = self.spectral_losses(made, real)
+        logged |= {"mel": mel, "stft": stft, **own}
         loss = weigh.mel * mel + weigh.stft * stft + sum(own.values())
-        if adversarial:
-            logged["gen"], logged["fm"] = self._ask_discriminators(batch.audio, made)
+        if adversarial and self.global_step >= (since or 0) + self.settings.discriminator_warmup:
+            logged["gen"], logged["fm"] = self._ask_discriminators(real, made)
             loss = loss + weigh.generator * logged["gen"] + weigh.feature_matching * logged["fm"]
         optimizer = self._stepped()[0]
         optimizer.zero_grad()
@@ -187,6 +186,10 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """Lightning's optimizers: the generator's, and the discriminators' where there are any."""
         found = self.optimizers()
         return found if isinstance(found, list) else [found]
+
+    def attempt(self, batch: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Audio ``(B, T_audio)`` that is made of ``batch``, the recording's, and what ``own_losses`` gives."""
+        return self(batch.mel), batch.audio, self.own_losses(batch)
 
     def own_losses(self, batch: SegmentBatch) -> dict[str, Tensor]:  # noqa: ARG002
         """Weighed losses by name of a part of the generator that not every vocoder has."""

@@ -10,6 +10,7 @@ from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.vocoder.hifigan import HifiGan
 from nemo_ext.types import MelSpec
+from tests.models.vocoder.test_vocoders import fit
 
 
 def stock_model(resblock=1):
@@ -101,3 +102,21 @@ def test_the_papers_versions_have_the_papers_sizes(shipped):
         generator = HifiGan(shipped("hifigan", size)).deployable_generator()
         millions[size] = sum(p.numel() for p in generator.parameters()) / 1e6
     assert millions == pytest.approx({"full": 13.92, "small": 0.92, "v3": 1.46}, abs=0.01)  # table 1 of the paper
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
+def test_the_papers_schedule_decays_at_every_step(make_vocoder, batch, tmp_path):
+    schedule = {"name": "ExponentialLR", "gamma": 0.9, "warmup_ratio": None, "min_lr": None}
+    model = make_vocoder("hifigan", adversarial_from_step=0, optim={"lr": 1e-3, "sched": schedule})
+    trainer = fit(model, batch, 3, tmp_path)
+    assert [o.param_groups[0]["lr"] for o in trainer.optimizers] == pytest.approx([1e-3 * 0.9**3, 1e-3 * 0.9**2])
+
+
+def test_the_papers_losses_and_batches_are_the_defaults(shipped):
+    cfg = shipped("hifigan", "full")
+    assert (cfg.losses.mel, cfg.losses.feature_matching, cfg.losses.generator, cfg.losses.stft) == (45, 2, 1, 0)
+    assert (cfg.batch_size, cfg.segment_frames * cfg.mel.hop_length, cfg.adversarial_from_step) == (16, 8192, 0)
+    assert not cfg.small_discriminators
+    assert set(HifiGan(shipped("hifigan", "small")).build_discriminators()) == {"mpd", "msd"}

@@ -1,0 +1,1 @@
+"""Models from text to audio."""

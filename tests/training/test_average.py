@@ -1,0 +1,54 @@
+"""The mean of the weights: what it is, where it is used, that a resumed run goes on with it."""
+
+import pytest
+import torch
+
+from nemo_ext import _nemo
+from nemo_ext.errors import NemoExtError
+from nemo_ext.training import checkpoints
+from nemo_ext.training.average import Average, averaged, spoken_with
+from nemo_ext.training.watch import Watch
+
+
+def test_what_is_saved_is_the_mean_of_every_steps_weights(toy, tmp_path, monkeypatch):
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def noting(name: str):
+        before = getattr(Watch, name)
+
+        def noted(self, trainer, pl_module, *others):
+            before(self, trainer, pl_module, *others)
+            seen.append({k: w.detach().clone() for k, w in averaged(pl_module).items()})
+
+        monkeypatch.setattr(Watch, name, noted)
+
+    noting("on_train_start")
+    noting("on_train_batch_end")
+    toy(tmp_path / "run", "trainer.max_steps=6", "trainer.ema=0.5", "trainer.val_every=3")
+    content = checkpoints.read(checkpoints.newest(tmp_path / "run" / "checkpoints")[0])
+    model = _nemo.restore(tmp_path / "run" / "model.nemo")
+    assert len(seen) == 7
+    for name, weight in averaged(model).items():
+        mean = seen[0][name]
+        for step in range(1, 7):
+            share = min(0.5, (1 + step) / (10 + step))
+            mean = share * mean + (1 - share) * seen[step][name]
+        assert torch.allclose(weight, mean, atol=1e-6), name
+        assert torch.equal(spoken_with(content)[name], weight)
+        assert torch.equal(content["state_dict"][name], seen[-1][name])  # training went on with the weights themselves
+    assert any(not torch.equal(w, seen[-1][k]) for k, w in averaged(model).items())
+
+
+def test_a_resumed_run_goes_on_with_its_mean(toy, tmp_path):
+    options = ("trainer.ema=0.9", "model.optim.sched=null")
+    toy(tmp_path / "whole", "trainer.max_steps=6", *options)
+    toy(tmp_path / "halves", "trainer.max_steps=3", *options)
+    toy(tmp_path / "halves", "trainer.max_steps=6", *options)
+    one, other = (_nemo.restore(tmp_path / k / "model.nemo").state_dict() for k in ("whole", "halves"))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, 2.0])
+def test_a_share_that_is_none_is_refused(decay):
+    with pytest.raises(NemoExtError, match=r"trainer\.ema=.*give a share below 1"):
+        Average(decay)

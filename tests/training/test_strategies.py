@@ -1,0 +1,139 @@
+"""Two processes that train together learn what one alone learns from the same batches."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nemo_ext import _nemo
+from nemo_ext.errors import NemoExtError
+from nemo_ext.training import checkpoints
+from nemo_ext.training.config import StrategyOptions, TrainerOptions
+from nemo_ext.training.launch import Processes, processes
+from nemo_ext.training.pictures import read_metrics
+from nemo_ext.training.strategies import strategy_of
+
+HIFIGAN = [
+    "model=hifigan",
+    "model.upsample_initial_channel=16",
+    "model.segment_frames=16",
+    "model.batch_size=4",
+    "model.adversarial_from_step=0",  # both optimizers from the first step
+    "model.optim.lr=2e-4",
+]
+NO_CHANCE = ["model.dropout=0.0", "model.attention_dropout=0.0"]
+HALF, STEPS = 20, 40
+
+
+def together(lines: list[list[str]], *failure: str, ranks: int = 2) -> subprocess.CompletedProcess[str]:
+    """The trainings, by torchrun if there is more than one rank."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+    script = str(Path(__file__).with_name("together.py"))
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *launch, script, json.dumps(lines), *failure],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=500,
+        check=False,
+    )
+
+
+def losses(out: Path) -> dict[int, float]:
+    return dict(zip(*read_metrics(out / "metrics.jsonl")["train/loss"], strict=True))
+
+
+@pytest.fixture(scope="module")
+def runs(options, tmp_path_factory) -> Path:
+    """FastPitch goes on from the same checkpoint, HiFi-GAN begins anew: alone, by DDP and by FSDP2.
+
+    FastPitch's alignment is a choice among paths. In an untrained model, paths are so near to each other that the
+    rounding of a sum decides between two; after some steps they are told apart.
+    """
+    folder = tmp_path_factory.mktemp("together")
+
+    def lines(how: str, steps: int) -> list[list[str]]:
+        strategy = [] if how == "alone" else [f"strategy={how}"]
+        acoustic = options(folder / f"fastpitch-{how}", *NO_CHANCE, *strategy, model="fastpitch")
+        vocoder = [o for o in options(folder / f"hifigan-{how}", *strategy) if not o.startswith("model")]
+        return [
+            [*acoustic, f"trainer.max_steps={steps}", f"trainer.checkpoint_every={HALF}"],
+            [*HIFIGAN, *vocoder, f"trainer.max_steps={HALF}"],
+        ]
+
+    first = together([lines("alone", HALF)[0]], ranks=1)
+    assert first.returncode == 0, first.stderr[-3000:]
+    for how in ("ddp", "fsdp"):
+        shutil.copytree(folder / "fastpitch-alone", folder / f"fastpitch-{how}")
+    alone = together(lines("alone", STEPS), ranks=1)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    both = together([*lines("ddp", STEPS), *lines("fsdp", STEPS)])
+    assert both.returncode == 0, both.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+@pytest.mark.parametrize("model", ["fastpitch", "hifigan"])
+def test_losses_are_those_of_one_process(runs, model, how):
+    alone, shared = losses(runs / f"{model}-alone"), losses(runs / f"{model}-{how}")
+    steps = sorted(alone)[-HALF:]
+    assert sorted(shared)[-HALF:] == steps
+    for step in steps:
+        assert shared[step] == pytest.approx(alone[step], rel=1e-5), step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+@pytest.mark.parametrize("model", ["fastpitch", "hifigan"])
+def test_what_they_save_is_whole(runs, model, how):
+    """One file, as from one process: any number of processes may go on from it."""
+    alone, shared = (checkpoints.newest(runs / f"{model}-{k}" / "checkpoints")[0] for k in ("alone", how))
+    one, other = checkpoints.read(alone), checkpoints.read(shared)
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    for key, value in one["state_dict"].items():
+        assert other["state_dict"][key].shape == value.shape
+        assert torch.allclose(other["state_dict"][key], value, atol=2e-3), key
+    for ours, theirs in zip(one["optimizer_states"], other["optimizer_states"], strict=True):
+        assert ours["state"].keys() == theirs["state"].keys()
+        assert all(theirs["state"][k]["exp_avg"].shape == v["exp_avg"].shape for k, v in ours["state"].items())
+    restored = _nemo.restore(runs / f"{model}-{how}" / "model.nemo")
+    assert not any(p.isnan().any() for p in restored.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["error", "kill"])
+def test_a_rank_that_fails_ends_all(options, tmp_path, how):
+    line = [*options(tmp_path / "run", "strategy=ddp", model="fastpitch"), "trainer.checkpoint_every=4"]
+    line += ["trainer.max_steps=12"]
+    ended = together([line], "1", "6", how)
+    assert ended.returncode != 0
+    said = [row for row in ended.stderr.splitlines() if row.startswith("error:")]
+    assert said == (["error: this rank has had enough"] if how == "error" else []), ended.stderr[-3000:]
+    assert "Traceback (most recent call last)" not in ended.stderr.split("torch.distributed.elastic")[0]
+    last, notes = checkpoints.newest(tmp_path / "run" / "checkpoints")
+    assert (last.name, notes) == ("step=4.ckpt", [])
+    alone = [option for option in line if not option.startswith("strategy")]  # one process goes on for both
+    again = together([alone], ranks=1)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "resuming from step 4 of 12" in again.stderr
+    assert sorted(losses(tmp_path / "run")) == list(range(1, 13))
+
+
+def test_the_processes_are_those_that_were_started(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert processes(TrainerOptions()) == Processes(8, 2)
+    with pytest.raises(NemoExtError, match="leave both out"):
+        processes(TrainerOptions(devices=4))
+
+
+def test_an_unknown_strategy_is_refused(tiny_vocoder):
+    with pytest.raises(NemoExtError, match=r"strategy\.name=dp is none of auto, ddp and fsdp"):
+        strategy_of(StrategyOptions(name="dp"), Processes(2, 1), _nemo.restore(tiny_vocoder), "cpu")
