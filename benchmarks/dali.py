@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 SEGMENT, BATCH = 32, 16  # mel frames; segments
-ROUNDS, SECONDS = 7, 0.8  # each side's turns, and the least that one takes
+ROUNDS, SECONDS = 5, 0.6  # each side's turns, and the least that one takes
 NEEDED = 2.0  # times stock
 STOCK, TORCH, DALI = "stock `VocoderDataset`", "nemo_ext, `loader=torch`", "nemo_ext, `loader=dali`"
 
@@ -211,10 +211,10 @@ def report(measured: dict[int, dict[str, Any]], prepared: float) -> None:
         "Vocoder batches by NVIDIA DALI",
         "NEMO_EXT_CORPORA=... python benchmarks/dali.py",
         [
-            f"Segments of {SEGMENT} mel frames ({SEGMENT * 256} samples) in batches of {BATCH}, drawn at random from the "
-            f"same 16-bit WAV files, those of a corpus made of ljspeech_mini; {measured[1]['segments']} segments an "
-            f"epoch. Whole epochs in turn, median of {ROUNDS} turns of {SECONDS:g} s or more. Each number of cores is a "
-            "process that may use no more of them; on one core processor time is counted, for which it does not matter "
+            f"Segments of {SEGMENT} mel frames ({SEGMENT * 256} samples) in batches of {BATCH}, drawn at random from "
+            f"the same 16-bit WAV files, those of a corpus made of ljspeech_mini; {measured[1]['segments']} segments an "
+            f"epoch. Whole epochs in turn, median of {ROUNDS} turns of {SECONDS:g} s or more. Each number of cores is "
+            "a process that may use no more of them; on one core processor time is counted, for which it matters less "
             "what else the machine does.",
             table(["cores", "a sample", "", STOCK, TORCH, DALI, "DALI / stock", f"{NEEDED:g} times"], rows),
             f"**With mels, DALI gives {min(ratios):.1f} to {max(ratios):.1f} times as many samples/s as stock NeMo.**",
@@ -224,12 +224,12 @@ def report(measured: dict[int, dict[str, Any]], prepared: float) -> None:
             "file often enough for an epoch as long as ours.\n"
             "- `loader=torch` reads mels that were made ahead (for these recordings, with pitch and energy, in "
             f"{prepared:.1f} s) and loads in the training process. Its second row leaves the mels out.\n"
-            "- `loader=dali` needs nothing made ahead: it decodes a piece of the file, cuts, and computes the mel, with "
-            "as many threads as cores. Most of its time is the Fourier transform: its second row goes without.",
+            "- `loader=dali` needs nothing made ahead: it decodes a piece of the file, cuts, and computes the mel, "
+            "with as many threads as cores. Most of its time is the Fourier transform: its second row goes without.",
             "On a GPU: not measured. `python benchmarks/dali.py --gpu` trains HiFi-GAN V1 from DALI's batches on the "
             "first NVIDIA GPU and prints how busy nvidia-smi finds it.",
-            f"{describe().removesuffix('.')}; nvidia-dali {version('nvidia-dali-cuda130')}; load average of the machine "
-            f"while it measured: {load:.1f}.",
+            f"{describe().removesuffix('.')}; nvidia-dali {version('nvidia-dali-cuda130')}; load average of the "
+            f"machine while it measured: {load:.1f}.",
         ],
     )
 

@@ -266,9 +266,7 @@ class _AcousticWork:
     def batch(self, keys: Sequence[int], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Batch:
         for row, heard in enumerate(samples):
             mel[row, :, heard.frames :] = 0.0
-        batch_at_once = getattr(self.dataset, "__getitems__", None)
-        items = batch_at_once(keys) if batch_at_once else [self.dataset[key] for key in keys]
-        return dataclasses.replace(collate_acoustic(items), mel=mel, energy=other)
+        return dataclasses.replace(collate_acoustic(self.dataset.__getitems__(keys)), mel=mel, energy=other)
 
 
 def dali_acoustic_loader(
