@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.complete
 TEST ?=
 # Others in benchmarks/ want models of yours.
-BENCHMARKS ?= data_pipeline train_step demo
+BENCHMARKS ?= data_pipeline train_throughput demo
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check format bench docs clean

@@ -3,9 +3,9 @@
     python benchmarks/finetune.py [--work DIR]
 
 FastPitch and HiFi-GAN, size=small, are trained on ljspeech_mini; then the vocoder goes on for as many steps twice: on
-the mels that FastPitch predicts (`acoustic=`), and, for comparison, on recordings' mels. All three are judged on utterances
-that no training has seen. Writes benchmarks/finetune.md. Needs NEMO_EXT_CORPORA; --work keeps the trainings, so that
-a second call goes on with them.
+the mels that FastPitch predicts (`acoustic=`), and, for comparison, on recordings' mels. All three are judged on
+utterances that no training has seen. Writes benchmarks/finetune.md. Needs NEMO_EXT_CORPORA; --work keeps the trainings,
+so that a second call goes on with them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder for the trainings, kept; otherwise a temporary one")
     parser.add_argument("--acoustic-steps", type=int, default=1000)
-    parser.add_argument("--vocoder-steps", type=int, default=2100, help="the last seventh with discriminators")
+    parser.add_argument("--vocoder-steps", type=int, default=2100)
+    parser.add_argument("--adversarial-from", type=int, default=1800, help="when discriminators set in")
     parser.add_argument("--tuning-steps", type=int, default=300, help="half of them to warm the discriminators up")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--notes", nargs="*", default=[], help="paragraphs below the table")
@@ -88,7 +89,7 @@ def measure(work: Path, chosen: argparse.Namespace) -> None:
         build(compose("corpus", options))
     steps = {"acoustic": chosen.acoustic_steps, "vocoder": chosen.vocoder_steps, "tuned": chosen.tuning_steps}
     acoustic, _ = trained(work / "acoustic", [*ACOUSTIC, f"trainer.max_steps={steps['acoustic']}"], chosen)
-    late = f"model.adversarial_from_step={round(steps['vocoder'] * 6 / 7)}"
+    late = f"model.adversarial_from_step={chosen.adversarial_from}"
     base, _ = trained(work / "vocoder", [*VOCODER, late, f"trainer.max_steps={steps['vocoder']}"], chosen)
     more = [*VOCODER, *TUNING, f"init={base}", f"trainer.max_steps={steps['tuned']}", "model.adversarial_from_step=0"]
     more += [f"model.discriminator_warmup={steps['tuned'] // 2}"]
@@ -118,6 +119,7 @@ def measure(work: Path, chosen: argparse.Namespace) -> None:
             print(rows[-1], flush=True)
     seconds = sum(len(audio) for audio in recordings) / store.config.mel.sample_rate
     counted = f"--acoustic-steps {steps['acoustic']} --vocoder-steps {steps['vocoder']} --tuning-steps {steps['tuned']}"
+    counted += f" --adversarial-from {chosen.adversarial_from}"
     write(
         Path(__file__).with_suffix(".md"),
         "Fine-tuning a vocoder on predicted mels",

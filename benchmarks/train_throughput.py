@@ -247,7 +247,7 @@ def main() -> None:
         for name, batches in orders(of, chosen.frames, max(2, chosen.frames // 640)).items():
             counts, padding = frames_of(of, batches)
             paddings.append(f"{name} {100 * padding:.0f} %")
-            for precision in ("fp32", "bf16"):
+            for precision in ("fp32", "bf16") if chosen.bf16_steps != 0 else ("fp32",):
                 few = argparse.Namespace(**vars(chosen))
                 if precision == "bf16" and chosen.bf16_steps:
                     few.steps, few.warm_up = chosen.bf16_steps, 1
@@ -268,10 +268,10 @@ def main() -> None:
         "Training throughput",
         f"NEMO_EXT_CORPORA=... python benchmarks/train_throughput.py {command}",
         [
-            f"FastPitch `{chosen.size}`, {millions:.1f}M parameters, the same weights on both sides; the same utterances "
-            f"of LJSpeech in the same batches (up to {chosen.frames} frames; padding: {', '.join(paddings)}), one step of "
-            "stock, one of ours, and so on. End to end: stock's `TTSDataset` and collate or our loader, both from warm "
-            "caches and without worker processes; forward, backward, norm clipping, AdamW. "
+            f"FastPitch `{chosen.size}`, {millions:.1f}M parameters, the same weights on both sides; the same "
+            f"utterances of LJSpeech in the same batches of {chosen.frames} frames (padding {', '.join(paddings)}), "
+            "a step of stock and one of ours in turn. End to end: stock's `TTSDataset` and collate or our loader, both "
+            "from warm caches and without worker processes; forward, backward, norm clipping, AdamW. "
             f"{chosen.threads} threads; medians of {chosen.steps} steps after {chosen.warm_up}. Frames are mel frames "
             "without padding; per core second means per second of processor time, which a busy machine disturbs less.",
             f"At least **{reached:.2f} times stock's speed** end to end (needed: {needed}; {verdict}).",
@@ -279,8 +279,8 @@ def main() -> None:
             "## Where a step's time goes\n\nMilliseconds, medians.",
             table(["batches", "precision", "side", *PARTS], results.parts),
             "## Monotonic alignment search\n\nMilliseconds for the attention of a batch of "
-            f"{len(real[1])} utterances, {real[0].shape[1]} frames and {real[0].shape[2]} tokens; the same path by "
-            "every route.",
+            f"{len(real[1])} utterances, {real[0].shape[1]} frames and {real[0].shape[2]} tokens; every route finds "
+            "the same path.",
             table(["route", "ms", "range"], found),
             f"{gpu}DeepLearningExamples publishes {PUBLISHED:,} frames/s for its FastPitch on one A100 in mixed "
             "precision: its figure, not ours.",

@@ -6,7 +6,7 @@ the best path that is at token ``j`` at frame ``i``,
     best[i, j] = scores[i, j] + max(best[i - 1, j - 1], best[i - 1, j])       a path advances where the two are equal
 
 The route follows from where the scores lie: a loop compiled by numba on the CPU, which is the reference; a Triton
-kernel on an NVIDIA GPU (monotonic_triton.py), where the scores never leave it; and torch operations, one frame after the other
+kernel on an NVIDIA GPU (monotonic_triton.py), where the scores never leave it; and torch operations, a frame at a time
 with batch and tokens at once, for any other device and where the package ``triton`` is missing. Every route adds the
 same float32 numbers in the same order, so that equal scores are decided equally.
 """

@@ -57,5 +57,7 @@ def launch(scores: Tensor, token_lens: Tensor, mel_lens: Tensor) -> Tensor:
     path = torch.zeros(batch, frames, dtype=torch.long, device=scores.device)
     lens = token_lens.to(scores.device), mel_lens.to(scores.device)
     warps = max(1, min(8, width // 64))
-    _kernel[(batch,)](scores, rows, advanced, path, *lens, frames, tokens, width=width, num_warps=warps)
+    _kernel[(batch,)](
+        scores, rows, advanced, path, *lens, frames, tokens, width=width, num_warps=warps, enable_fp_fusion=False
+    )
     return path

@@ -87,7 +87,7 @@ def packing(mask: Tensor, layers: Any) -> Packing | None:
     For float32 on a CPU, in training, where there are rows enough to pay for transforming the weights.
     """
     usual = mask.device.type != "cpu" or not torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
-    if usual or not _enabled or torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if usual or not _enabled or torch.compiler.is_compiling():
         return None
     for layer in layers:
         first, _, second, _ = layer.pos_ff.CoreNet
@@ -114,7 +114,7 @@ class _FeedForward(torch.autograd.Function):
         return packed.batch(_convolve(hidden, weight2, bias2), x.shape[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
         stream, hidden, weight, weight2 = ctx.saved_tensors
         into_x, _, *of_weights = ctx.needs_input_grad
         given = ctx.packed.stream(gradients[0])

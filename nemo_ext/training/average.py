@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.training.shares import dealt_out_as, whole
 
 _NOT_SPOKEN_WITH = "discriminators."  # neither validated nor saved
 
@@ -39,7 +39,8 @@ class Average(Callback):
         weights = averaged(pl_module)
         brought = self._means if self._means.keys() == weights.keys() else {}
         self._means = {
-            k: _as_dealt_out(brought[k], w) if k in brought else w.detach().clone() for k, w in weights.items()
+            k: w.detach().clone().copy_(dealt_out_as(brought[k], w)) if k in brought else w.detach().clone()
+            for k, w in weights.items()
         }
         self._seen_step = trainer.global_step
 
@@ -73,7 +74,7 @@ class Average(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint: whole tensors, on the CPU."""
-        return {"means": {k: _whole(v) for k, v in self._means.items()}}
+        return {"means": {k: whole(v) for k, v in self._means.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From a checkpoint."""
@@ -91,16 +92,3 @@ def spoken_with(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     for state in checkpoint.get("callbacks", {}).values():
         weights |= state.get("means", {}) if isinstance(state, dict) else {}
     return weights
-
-
-def _whole(value: Tensor) -> Tensor:
-    full = value.full_tensor() if isinstance(value, DTensor) else value
-    return full.detach().cpu().clone()
-
-
-def _as_dealt_out(whole: Tensor, weight: Tensor) -> Tensor:
-    """``whole`` where ``weight`` is, and in shares if that is."""
-    mean = weight.detach().clone()
-    here = whole.to(weight.device)
-    shares = distribute_tensor(here, weight.device_mesh, weight.placements) if isinstance(weight, DTensor) else here
-    return mean.copy_(shares)

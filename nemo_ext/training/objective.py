@@ -101,7 +101,9 @@ class ObjectiveMetrics(Callback):
             self._given = collate_acoustic([dataset[i] for i in chosen])
             heard = [self._heard(f.mel, model.mel_spec) for f in features]
         else:
-            self._given = [torch.from_numpy(f.mel)[None] for f in features]
+            predicted = getattr(dataset, "predicted", None)  # a vocoder that is tuned to an acoustic model reads its mels
+            mels = [predicted.load(utterances[i]) for i in chosen] if predicted else [f.mel for f in features]
+            self._given = [torch.from_numpy(mel)[None] for mel in mels]
             heard = [read_mono(store.audio_path(utterances[i]))[0] for i in chosen]
         self._sentences = [Sentence(f.mel, f.pitch, audio) for f, audio in zip(features, heard, strict=True)]
         return True

@@ -153,6 +153,7 @@ def _twin(model: Any, adversarial_from_step: int | None) -> Any:
     cfg = copy.deepcopy(model.cfg)
     if late_from(model) is not None:
         cfg.adversarial_from_step = adversarial_from_step
+        cfg.discriminator_warmup = 0  # steps within it are cheaper than all that follow
     return type(model)(cfg)
 
 

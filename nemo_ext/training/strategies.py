@@ -13,21 +13,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
-from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints
 from nemo_ext.training.config import StrategyOptions
 from nemo_ext.training.launch import Processes
+from nemo_ext.training.shares import dealt_out_as, load_whole_state, whole_state
 
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 # What training calls of a model whose parts are not called by their forward: weights are gathered for these.
 _STEPS = ("training_step", "validation_step", "preview")
 
@@ -71,33 +64,18 @@ class Sharded(ModelParallelStrategy):
         super().setup(trainer)
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """The whole state, by the number of each weight, as an optimizer alone has it."""
-        assert self.model is not None
-        whole: Any = get_optimizer_state_dict(self.model, getattr(optimizer, "optimizer", optimizer), options=_WHOLE)
-        if not whole:  # gathered on the first process
-            return {}
-        number: dict[str, int] = {}
-        groups = []
-        for group in whole["param_groups"]:
-            names = list(group["params"])
-            number |= {name: len(number) + i for i, name in enumerate(names)}
-            groups.append({**group, "params": [number[name] for name in names]})
-        return {"state": {number[k]: v for k, v in whole["state"].items()}, "param_groups": groups}
+        """The whole state."""
+        return whole_state(getattr(optimizer, "optimizer", optimizer))
 
     def load_checkpoint(self, checkpoint_path: Any) -> dict[str, Any]:
         """The checkpoint, its weights and optimizer states already dealt out to the processes."""
         content = checkpoints.read(Path(self.broadcast(checkpoint_path)))
         assert self.model is not None
-        set_model_state_dict(self.model, dict(content["state_dict"]), options=StateDictOptions(full_state_dict=True))
-        for optimizer, state in zip(self.optimizers, content["optimizer_states"], strict=False):
-            names = _names(self.model, optimizer)
-            by_name: Any = {
-                "state": {names[k]: v for k, v in state["state"].items()},
-                "param_groups": [{**g, "params": [names[i] for i in g["params"]]} for g in state["param_groups"]],
-            }
-            set_optimizer_state_dict(
-                self.model, optimizer, by_name, options=StateDictOptions(full_state_dict=True, strict=False)
-            )
+        weights = dict(self.model.named_parameters())
+        state = {k: dealt_out_as(v, weights[k]) if k in weights else v for k, v in content["state_dict"].items()}
+        self.model.load_state_dict(state)
+        for optimizer, whole in zip(self.optimizers, content["optimizer_states"], strict=False):
+            load_whole_state(optimizer, whole)
         return content
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
@@ -105,12 +83,6 @@ class Sharded(ModelParallelStrategy):
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Nothing left to do: see ``load_checkpoint``."""
-
-
-def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Names of the optimizer's weights, by number."""
-    named = {id(p): name for name, p in model.named_parameters()}
-    return [named[id(p)] for group in optimizer.param_groups for p in group["params"]]
 
 
 def shard(model: Any, mesh: Any) -> None:

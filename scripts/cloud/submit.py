@@ -1,7 +1,8 @@
 """Submit `nemo-ext train` with NVIDIA NeMo-Run: processes of this machine, or Kubernetes. docs/cluster.md
 
 NeMo-Run wants other versions than NeMo does, so it gets an environment of its own:
-`pip install nemo_run 'leptonai<0.27' kubernetes`. This file imports nothing of nemo_ext, which is installed where the training runs.
+`pip install nemo_run 'leptonai<0.27' kubernetes`. This file imports nothing of nemo_ext, which is installed where the
+training runs.
 """
 
 import argparse

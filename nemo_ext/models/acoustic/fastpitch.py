@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
-from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, mean_square, mel_l1
+from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, asks_for, mean_square, mel_l1
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.logged import log_training
@@ -294,15 +294,15 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         pitch_scale: float | Tensor = pitch_range
         pitch_added: float | Tensor = 0.0
         energy_scale: float | Tensor = 1.0
-        if _asks_for(pitch_shift, 0.0):
+        if asks_for(pitch_shift, 0.0):
             if not bool((mean > 0).all()):
                 raise NemoExtError("this model does not know its voice's pitch in Hz, so pitch= cannot be shifted")
             # a shift in semitones is a factor in Hz: (f * r - mean) / std, with f = p * std + mean
             ratio = 2.0 ** (torch.as_tensor(pitch_shift, device=mean.device) / 12.0)
             pitch_scale, pitch_added = ratio * pitch_range, mean * (ratio - 1.0) / std
-        if self.fastpitch.energy_predictor is None and _asks_for(energy, 0.0):
+        if self.fastpitch.energy_predictor is None and asks_for(energy, 0.0):
             raise NemoExtError("this model was trained without energy, so energy= changes nothing in it: leave it out")
-        if _asks_for(energy, 0.0):
+        if asks_for(energy, 0.0):
             energy_scale = 10.0 ** (torch.as_tensor(energy, device=mean.device) / 20.0)
         said = self.read(
             encoded, mask, given, pace=pace, pitch_scale=pitch_scale, pitch_added=pitch_added, energy_scale=energy_scale
@@ -345,14 +345,14 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         frames = torch.clamp(torch.exp(log_durations) - 1.0, module.min_token_duration, module.max_token_duration)
         frames = frames * mask
         pitch = self._predict("pitch_predictor", encoded, mask, given)
-        if _asks_for(pitch_scale, 1.0):
+        if asks_for(pitch_scale, 1.0):
             pitch = pitch * pitch_scale
-        if _asks_for(pitch_added, 0.0):
+        if asks_for(pitch_added, 0.0):
             pitch = (pitch + pitch_added) * mask
         encoded = encoded + module.pitch_emb(pitch[:, None, :]).transpose(1, 2)
         if module.energy_predictor is not None:
             log_energy = self._predict("energy_predictor", encoded, mask, given)
-            if _asks_for(energy_scale, 1.0):  # predicted is log(energy + 1)
+            if asks_for(energy_scale, 1.0):  # predicted is log(energy + 1)
                 factor = torch.as_tensor(energy_scale, device=encoded.device)
                 # log and exp: ONNX has no log1p and expm1
                 changed = torch.log((torch.exp(log_energy) - 1.0).clamp(min=0.0) * factor + 1.0)
@@ -498,8 +498,3 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             },
             curves={"pitch": hz.float().cpu().numpy()},
         )
-
-
-def _asks_for(value: float | Tensor, neutral: float) -> bool:
-    """Whether ``value`` changes anything. A tensor always does: looking into it would tie an exported graph to it."""
-    return isinstance(value, Tensor) or value != neutral

@@ -51,3 +51,8 @@ def mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean squared error over the True positions of ``valid`` (broadcast over channels)."""
     valid = valid.expand_as(predicted)
     return ((predicted - target).square() * valid).sum() / valid.sum()
+
+
+def asks_for(value: float | Tensor, neutral: float) -> bool:
+    """Whether ``value`` changes anything. A tensor always does: looking into it would tie an exported graph to it."""
+    return isinstance(value, Tensor) or value != neutral

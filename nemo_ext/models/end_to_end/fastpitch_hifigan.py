@@ -137,7 +137,7 @@ class FastPitchHifiGan(GanVocoder):
         losses, mel, made = self.generator(batch, starts, frames, self.global_step)
         return _named_apart(losses), made, audio_segments(batch.audio, batch.mel_lens, starts, frames, hop), mel
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]  # noqa: ARG002
         """Logs as a vocoder does, over the middle of each utterance, and ``val/predicted_mel``, FastPitch's own L1."""
         losses, made, real, mel = self._segments(batch, self._places(batch) // 2)
         heard, stft = self.spectral_losses(made, real)
@@ -153,7 +153,7 @@ class FastPitchHifiGan(GanVocoder):
         self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
 
     @torch.no_grad()
-    def preview(self, batch: Batch) -> Preview:
+    def preview(self, batch: Batch) -> Preview:  # type: ignore[override]
         """The first utterance's mel, and a segment of its audio."""
         was_training = self.training
         self.eval()
