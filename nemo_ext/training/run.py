@@ -171,7 +171,7 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
     alone = processes(options).world_size == 1  # the others of several would have to measure along
     here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers")}
-    here |= {"threads": torch.get_num_threads(), "machine": platform.node()}
+    here |= {"threads": torch.get_num_threads(), "machine": platform.node(), "loader": config.loader}
     if planned.measured_on != here:
         planned.speed = None
     if planned.speed is None and options.measure_seconds > 0 and alone:

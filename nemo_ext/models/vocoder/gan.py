@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from nemo_ext import _nemo  # noqa: F401  before NeMo: it keeps NeMo's import quiet
 
@@ -140,6 +141,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
     def configure_optimizers(self) -> Any:
         """The generator's optimizer and schedule from ``optim``; beside them the discriminators' plain optimizer."""
         chosen = {k: v for k, v in self._cfg.optim.items() if v is not None}  # NeMo stumbles over `sched: null`
+        if "sched" in chosen:  # and over a setting that the chosen schedule has not
+            chosen["sched"] = {k: v for k, v in chosen["sched"].items() if v is not None}
         self.setup_optimization(OmegaConf.create(chosen))
         optimizers = [self._optimizer]
         if self.discriminators is not None:
@@ -227,9 +230,13 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
     def _ask_discriminators(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
         """Adversarial and feature matching losses of the generator, without gradients of the discriminators."""
         assert self.discriminators is not None
-        self.discriminators.requires_grad_(False)
+        # weights that are dealt out (FSDP) must not be touched between forward and backward: their gradients are wasted
+        whole = not any(isinstance(p, DTensor) for p in self.discriminators.parameters())
+        if whole:
+            self.discriminators.requires_grad_(False)
         on_real, on_made = self._judge(real, made)
-        self.discriminators.requires_grad_(True)
+        if whole:
+            self.discriminators.requires_grad_(True)
         adversarial = generator_loss(on_made.scores, self.settings.losses.adversarial)  # type: ignore[arg-type]
         return adversarial, feature_matching(on_real.maps, on_made.maps)
 
