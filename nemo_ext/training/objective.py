@@ -101,7 +101,9 @@ class ObjectiveMetrics(Callback):
             self._given = collate_acoustic([dataset[i] for i in chosen])
             heard = [self._heard(f.mel, model.mel_spec) for f in features]
         else:
-            predicted = getattr(dataset, "predicted", None)  # a vocoder that is tuned to an acoustic model reads its mels
+            predicted = getattr(
+                dataset, "predicted", None
+            )  # a vocoder that is tuned to an acoustic model reads its mels
             mels = [predicted.load(utterances[i]) for i in chosen] if predicted else [f.mel for f in features]
             self._given = [torch.from_numpy(mel)[None] for mel in mels]
             heard = [read_mono(store.audio_path(utterances[i]))[0] for i in chosen]

@@ -5,7 +5,7 @@ Licence: CC BY 4.0.
 Cite: E. Bakhturina, V. Lavrukhin, B. Ginsburg, Y. Zhang, "Hi-Fi Multi-Speaker English TTS Dataset", Interspeech 2021.
 Layout: ``<reader>_manifest_<clean|other>_<train|dev|test>.json``, a JSON object a line with ``audio_filepath``
     (``audio/<reader>_<clean|other>/<book>/<name>.flac``), ``text`` and ``text_normalized``.
-Its dev utterances are for validation; test is left in training, as readers have more of each than a split needs.
+Its dev utterances are for validation; all others are for training, its test ones too: keep those aside if need be.
 """
 
 from __future__ import annotations
