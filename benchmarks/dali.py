@@ -213,9 +213,9 @@ def report(measured: dict[int, dict[str, Any]], prepared: float) -> None:
         [
             f"Segments of {SEGMENT} mel frames ({SEGMENT * 256} samples) in batches of {BATCH}, drawn at random from "
             f"the same 16-bit WAV files, those of a corpus made of ljspeech_mini; {measured[1]['segments']} segments "
-            f"an epoch. Whole epochs in turn, median of {ROUNDS} turns of {SECONDS:g} s or more. Each number of cores is "
-            "a process that may use no more of them; on one core processor time is counted, for which it matters less "
-            "what else the machine does.",
+            f"an epoch. Whole epochs in turn, median of {ROUNDS} turns of {SECONDS:g} s or more. Each number of cores "
+            "is a process that may use no more of them; on one core processor time is counted, for which it matters "
+            "less what else the machine does.",
             table(["cores", "a sample", "", STOCK, TORCH, DALI, "DALI / stock", f"{NEEDED:g} times"], rows),
             f"**With mels, DALI gives {min(ratios):.1f} to {max(ratios):.1f} times as many samples/s as stock NeMo.**",
             "- Stock's dataset gives the segment; its model makes the mel inside the training step, with "
