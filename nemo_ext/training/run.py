@@ -266,8 +266,11 @@ def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -
     if options.ema:
         found.append(Average(options.ema))
     found.append(AlignmentHealth())
-    if options.objective_every:
-        found.append(ObjectiveMetrics(options.objective_every, min(options.val_every, options.max_steps)))
+    every = options.objective_every
+    if every is None:  # speaking takes a processor's time, of which a training on GPUs has more to spare
+        every = 0 if options.accelerator == "cpu" else 5
+    if every:
+        found.append(ObjectiveMetrics(every, min(options.val_every, options.max_steps)))
     return [*found, Watch(out, options.log_every), saver]
 
 

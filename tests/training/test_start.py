@@ -26,7 +26,7 @@ def test_a_vocoder_is_taught_an_acoustic_models_mels_and_resumes(
     line = [f"init={source}", f"acoustic={tiny_acoustic}", "model.adversarial_from_step=0"]
     line += ["model.discriminator_warmup=1", "model.small_discriminators=true"]
     built = build(compose("train", options(tmp_path / "other", *line)))
-    assert "predicting mels: 40/40, 100 %" in capfd.readouterr().err
+    assert re.search(r"predicting mels: (\d+)/\1, 100 %", capfd.readouterr().err)
     before = _nemo.restore(source).state_dict()
     assert all(torch.equal(v, before[k]) for k, v in built.model.state_dict().items())
     batch = next(iter(built.train))

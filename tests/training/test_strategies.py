@@ -114,8 +114,8 @@ def test_a_rank_that_fails_ends_all(options, tmp_path, how):
     line += ["trainer.max_steps=12"]
     ended = together([line], "1", "6", how)
     assert ended.returncode != 0
-    said = [row for row in ended.stderr.splitlines() if row.startswith("error:")]
-    assert said == (["error: this rank has had enough"] if how == "error" else []), ended.stderr[-3000:]
+    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    assert said == (["nemo-ext: this rank has had enough"] if how == "error" else []), ended.stderr[-3000:]
     assert "Traceback (most recent call last)" not in ended.stderr.split("torch.distributed.elastic")[0]
     last, notes = checkpoints.newest(tmp_path / "run" / "checkpoints")
     assert (last.name, notes) == ("step=4.ckpt", [])

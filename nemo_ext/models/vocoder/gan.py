@@ -141,6 +141,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
     def configure_optimizers(self) -> Any:
         """The generator's optimizer and schedule from ``optim``; beside them the discriminators' plain optimizer."""
         chosen = {k: v for k, v in self._cfg.optim.items() if v is not None}  # NeMo stumbles over `sched: null`
+        if "sched" in chosen:  # and over a setting that the chosen schedule has not
+            chosen["sched"] = {k: v for k, v in chosen["sched"].items() if v is not None}
         self.setup_optimization(OmegaConf.create(chosen))
         optimizers = [self._optimizer]
         if self.discriminators is not None:
