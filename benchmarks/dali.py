@@ -148,8 +148,8 @@ def measure(folder: Path, cores: int) -> dict[str, Any]:
         loader, preprocessor = stock_loaders(folder, segments, workers)
         mel = _mel_of(preprocessor)
         turns[f"stock, {workers} workers"] = epochs(loader)
-        for threads in range(1, cores + 1):
-            turns[f"stock mel, {workers} workers, {threads} threads"] = epochs(loader, mel, threads)
+        threads = max(1, cores - workers)
+        turns[f"stock mel, {workers} workers, {threads} threads"] = epochs(loader, mel, threads)
     rates: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(ROUNDS + 1):
         for name, turn in turns.items():
@@ -212,16 +212,16 @@ def report(measured: dict[int, dict[str, Any]], prepared: float) -> None:
         "NEMO_EXT_CORPORA=... python benchmarks/dali.py",
         [
             f"Segments of {SEGMENT} mel frames ({SEGMENT * 256} samples) in batches of {BATCH}, drawn at random from "
-            f"the same 16-bit WAV files, those of a corpus made of ljspeech_mini; {measured[1]['segments']} segments an "
-            f"epoch. Whole epochs in turn, median of {ROUNDS} turns of {SECONDS:g} s or more. Each number of cores is "
-            "a process that may use no more of them; on one core processor time is counted, for which it matters less "
-            "what else the machine does.",
+            f"the same 16-bit WAV files, those of a corpus made of ljspeech_mini; {measured[1]['segments']} segments "
+            f"an epoch. Whole epochs in turn, median of {ROUNDS} turns of {SECONDS:g} s or more. Each number of cores "
+            "is a process that may use no more of them; on one core processor time is counted, for which it matters "
+            "less what else the machine does.",
             table(["cores", "a sample", "", STOCK, TORCH, DALI, "DALI / stock", f"{NEEDED:g} times"], rows),
             f"**With mels, DALI gives {min(ratios):.1f} to {max(ratios):.1f} times as many samples/s as stock NeMo.**",
             "- Stock's dataset gives the segment; its model makes the mel inside the training step, with "
             "`AudioToMelSpectrogramPreprocessor`, which is what is timed here behind its loader. On two cores stock is "
-            "given the number of loader processes and of torch's threads that is best for it. Its manifest names each "
-            "file often enough for an epoch as long as ours.\n"
+            "given whichever number of loader processes is best for it, and torch the other core. Its manifest names "
+            "each file often enough for an epoch as long as ours.\n"
             "- `loader=torch` reads mels that were made ahead (for these recordings, with pitch and energy, in "
             f"{prepared:.1f} s) and loads in the training process. Its second row leaves the mels out.\n"
             "- `loader=dali` needs nothing made ahead: it decodes a piece of the file, cuts, and computes the mel, "
