@@ -116,7 +116,7 @@ def test_a_rank_that_fails_ends_all(options, tmp_path, how):
     assert ended.returncode != 0
     said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
     assert said == (["nemo-ext: this rank has had enough"] if how == "error" else []), ended.stderr[-3000:]
-    assert "Traceback (most recent call last)" not in ended.stderr.split("torch.distributed.elastic")[0]
+    assert "[rank" not in ended.stderr, ended.stderr[-3000:]  # torch marks a rank's traceback so; torchrun has its own
     last, notes = checkpoints.newest(tmp_path / "run" / "checkpoints")
     assert (last.name, notes) == ("step=4.ckpt", [])
     alone = [option for option in line if not option.startswith("strategy")]  # one process goes on for both
