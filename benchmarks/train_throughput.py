@@ -102,16 +102,16 @@ def two_sides(of: Material, work: Path, size: str, batches: list[list[int]], dev
     loaders: Any = (DataLoader(their_data, **order[0], **order[1]), DataLoader(our_data, **order[0], **order[2]))
     theirs._train_dl = SimpleNamespace(dataset=their_data)  # its step asks which features a batch has
     theirs.log = lambda *_, **__: None  # neither is run by a trainer, which logging needs
-    ours.log_dict = lambda *_, **__: None
+    losses = (lambda batch: theirs.training_step(batch, 0), lambda batch: sum(ours.weighed(batch, 0)[0].values()))
     sides = {}
-    for name, model, loader in zip((STOCK, OURS), (theirs, ours), loaders, strict=True):
+    for name, model, loader, loss in zip((STOCK, OURS), (theirs, ours), loaders, losses, strict=True):
         for _ in loader:
             pass
         model.to(device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
         if name == OURS:
             fuse(optimizer)  # as trainer.fused does
-        sides[name] = Side(model, _forever(loader), lambda batch, m=model: m.training_step(batch, 0), optimizer)
+        sides[name] = Side(model, _forever(loader), loss, optimizer)
     return sides
 
 

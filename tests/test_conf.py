@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext import config, jobs
 from nemo_ext.types import BaseVoice, MelSpec
 
 CONF = config.conf_dir()
 COMPOSED = sorted(path.stem for path in CONF.glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
 
@@ -85,11 +86,38 @@ def test_a_size_holds_only_what_differs(model: str, size: str) -> None:
     assert not [key for key in overlay if key in base and overlay[key] == base[key]]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("group", ["trainer", "strategy", "size", "logger", "text"])
+def test_what_is_chosen_beside_an_experiment_wins(experiment: str, group: str) -> None:
+    """An experiment chooses only for those who do not: every file of the group, against the group alone."""
+    for choice in config.groups("train")[group].choices:
+        chosen = getattr(config.compose("train", [f"experiment={experiment}", f"{group}={choice}"]), group)
+        given = OmegaConf.load(CONF / f"{group}/{choice}.yaml")
+        assert isinstance(given, DictConfig)
+        told = OmegaConf.load(CONF / f"experiment/{experiment}.yaml").get(group, {})
+        for key in given.keys() - {"defaults"} - set(told):
+            assert (chosen[key] if isinstance(chosen, dict) else getattr(chosen, str(key))) == given[key]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_says_what_it_costs_and_chooses_only_what_differs(experiment: str) -> None:
+    path = CONF / f"experiment/{experiment}.yaml"
+    written = path.read_text()
+    for word in ("# Cost, ", "# Figures"):
+        assert word in written
+    assert "expected" in written
+    assert "measured" in written
+    own: Any = OmegaConf.to_container(OmegaConf.load(path))
+    for entry in own.pop("defaults"):
+        ((group, choice),) = entry.items()
+        assert config.groups("train")[group.removeprefix("override /")].default != choice
+
+
+@pytest.mark.parametrize("model", [*MODELS, *EXPERIMENTS])
 def test_models_are_built_at_toy_size(model: str) -> None:
     from nemo_ext.text.frontend import TextFrontend
 
-    cfg = config.compose("train", [f"model={model}", "size=tiny"])
+    cfg = config.compose("train", [f"{'model' if model in MODELS else 'experiment'}={model}", "size=tiny"])
     cls = model_class(cfg.model["_target_"])
     settings: Any = OmegaConf.to_container(config.conform(cfg.model, cls.config_class, "model."))
     settings["mel"] = dataclasses.asdict(cfg.features.mel)

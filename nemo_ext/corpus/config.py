@@ -78,7 +78,7 @@ class EspeakOptions:
 class CorpusConfig:
     """Recordings and their texts -> a corpus folder that every other job reads."""
 
-    recipe: str = option("espeak", "how to read the source: ljspeech vctk librispeech emodb csv espeak joined")
+    recipe: str = option("espeak", "how to read the source: ljspeech vctk librispeech hifitts emodb csv espeak joined")
     source: str = option("", "folder with the recordings (not for espeak)", path=True)
     out: str = option("out/corpus", "corpus folder to make", path=True)
     language: str = option("", "language spoken, ISO 639-1 (en, de); empty: the recipe's own", verbatim=True)

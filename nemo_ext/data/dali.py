@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,9 +36,11 @@ from nemo_ext.types import Batch, MelSpec, SegmentBatch, Utterance
 class Heard:
     """What is to be heard of one recording."""
 
+    id: str  # the utterance's
     recording: Recording
     first: int  # mel frame
     frames: int
+    known: int  # of these, before the utterance ends
     name: str  # of which chance is a function
 
 
@@ -51,16 +53,40 @@ class Work(Protocol):
         """What is heard for a batch of the sampler's ``keys``."""
         ...
 
-    def batch(self, keys: Sequence[Any], first: torch.Tensor, second: torch.Tensor) -> Any:
-        """The batch, of the two outputs of ``Graph``."""
+    def batch(self, keys: Sequence[Any], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Any:
+        """The batch of ``samples``: log-mel ``(B, n_mels, T_mel)``, and the other output of ``Graph``."""
         ...
+
+
+def _column(values: Sequence[Any], kind: Any) -> np.ndarray:
+    """``(B, 1)``: one number for each sample."""
+    return np.array(values, kind)[:, None]
+
+
+class _Feed:
+    """The source of a pipeline, which serves one iteration after another."""
+
+    def __init__(self, work: Work, inputs: Callable[[Sequence[Heard], int], list[Any]]) -> None:
+        self._work, self._inputs = work, inputs
+        # keys and samples of the batches that the pipeline was given and has not given back
+        self.begun: deque[tuple[Any, list[Heard]]] = deque()
+
+    def start(self, batch_sampler: Any) -> None:
+        """Begin with the sampler's next iteration."""
+        self._keys, self._epoch = iter(batch_sampler), getattr(batch_sampler, "epoch", 0)
+
+    def __call__(self) -> list[Any]:
+        keys = next(self._keys)
+        samples = self._work.samples(keys)
+        self.begun.append((keys, samples))
+        return self._inputs(samples, self._epoch)
 
 
 class DaliLoader:
     """A loader in the order of one of our samplers, which is its ``batch_sampler``; Lightning takes it as it is.
 
-    Each iteration is a pipeline of its own, which works ahead while the batches it gave are trained on. What is left
-    of the epoch depends on batches consumed alone: a resumed training sets ``batch_sampler.skip``.
+    Its pipeline works ahead while the batches it gave are trained on. What is left of an epoch depends on batches
+    consumed alone: a resumed training sets ``batch_sampler.skip``.
     """
 
     def __init__(
@@ -80,6 +106,7 @@ class DaliLoader:
         require()
         self.batch_sampler, self.batch_size = batch_sampler, max(1, batch_size)
         self._work, self._graph, self._seed, self._gpu = work, graph, seed, gpu
+        self._idle: list[tuple[_Feed, Any]] = []  # pipelines whose iteration is over
 
     @property
     def dataset(self) -> Any:
@@ -90,47 +117,47 @@ class DaliLoader:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        epoch = getattr(self.batch_sampler, "epoch", 0)
-        keys = iter(self.batch_sampler)
-        begun: deque[Any] = deque()  # what the pipeline was given and has not given back
-
-        def source() -> list[list[np.ndarray]]:
-            chosen = next(keys)
-            begun.append(chosen)
-            return self._inputs(chosen, epoch)
-
-        graph = dataclasses.replace(self._graph, device_id=torch.cuda.current_device() if self._gpu else None)
-        pipeline = graph.build(source, self.batch_size)
+        feed, pipeline = self._idle.pop() if self._idle else self._new()
+        feed.start(self.batch_sampler)
         while True:
             try:
-                first, second = (from_dlpack(output.as_tensor()) for output in pipeline.run())
+                mel, other = (from_dlpack(output.as_tensor()) for output in pipeline.run())
             except StopIteration:
-                return
+                break
             except RuntimeError as error:
-                raise self._refusal([key for batch in begun for key in batch], error) from error
-            yield self._work.batch(begun.popleft(), first, second)
+                raise self._refusal([heard for _, samples in feed.begun for heard in samples], error) from error
+            yield self._work.batch(*feed.begun.popleft(), self._graph.log_mel(mel), other)
+        pipeline.reset()
+        self._idle.append((feed, pipeline))  # one that was left half-way is not used again
 
-    def _inputs(self, keys: Sequence[Any], epoch: int) -> list[list[np.ndarray]]:
-        """What ``Graph`` asks of its source, for each sample of a batch."""
-        graph, augment, columns = self._graph, self._graph.augment, []
-        for heard in self._work.samples(keys):
-            length = graph.length(heard.frames)
-            begin = heard.first * graph.spec.hop_length - graph.margin()
-            data, begin = heard.recording.around(begin, length)
-            row = [data, np.array([begin], np.int32), np.array([length], np.int32)]
-            if augment.gain_db > 0:
-                row.append(np.array([augment.gain(self._seed, epoch, heard.name)], np.float32))
-            if augment.noise_db is not None:
-                row.append(augment.noise(self._seed, epoch, heard.name, length))
-            columns.append(row)
-        return [list(column) for column in zip(*columns, strict=True)]
+    def _new(self) -> tuple[_Feed, Any]:
+        graph = dataclasses.replace(self._graph, device_id=torch.cuda.current_device() if self._gpu else None)
+        feed = _Feed(self._work, self._inputs)
+        return feed, graph.build(feed, self.batch_size)
 
-    def _refusal(self, keys: Sequence[Any], error: RuntimeError) -> NemoExtError:
+    def _inputs(self, samples: Sequence[Heard], epoch: int) -> list[Any]:
+        """What ``Graph`` asks of its source."""
+        graph, augment = self._graph, self._graph.augment
+        margin, hop = graph.margin(), graph.spec.hop_length
+        lengths = [graph.length(heard.frames) for heard in samples]
+        files, begins = zip(
+            *(heard.recording.around(heard.first * hop - margin, n) for heard, n in zip(samples, lengths, strict=True)),
+            strict=True,
+        )
+        columns: list[Any] = [list(files), _column(begins, np.int32), _column(lengths, np.int32)]
+        if augment.gain_db > 0:
+            columns.append(_column([augment.gain(self._seed, epoch, heard.name) for heard in samples], np.float32))
+        if augment.noise_db is not None:
+            drawn = zip(samples, lengths, strict=True)
+            columns.append([augment.noise(self._seed, epoch, heard.name, n) for heard, n in drawn])
+        return columns
+
+    def _refusal(self, samples: Sequence[Heard], error: RuntimeError) -> NemoExtError:
         """Names the recording that DALI could not decode, which DALI does not."""
         graph = dataclasses.replace(self._graph, segment_frames=None, augment=Augment())
-        for heard in self._work.samples(keys):
+        for heard in samples:
             data, begin = heard.recording.around(0, graph.spec.n_fft)
-            given = [[data], [np.array([begin], np.int32)], [np.array([graph.length(1)], np.int32)]]
+            given = [[data], _column([begin], np.int32), _column([graph.length(1)], np.int32)]
             try:
                 graph.build(itertools.repeat(given), 1).run()
             except RuntimeError as reason:
@@ -151,26 +178,28 @@ def _reason(error: RuntimeError) -> str:
 
 
 class _SegmentWork:
-    def __init__(self, utterances: Sequence[Utterance], recordings: list[Recording], segments: Segments, spec: MelSpec):
-        self.dataset, self.recordings, self.spec = segments, recordings, spec
-        self.ids = [utterance.id for utterance in utterances]
+    def __init__(self, recordings: list[Recording], segments: Segments, spec: MelSpec) -> None:
+        self.dataset, self._recordings, self._silence = segments, recordings, math.log(spec.log_guard)
 
     def samples(self, keys: Sequence[tuple[int, int]]) -> list[Heard]:
-        found = []
+        found, of = [], self.dataset
         for key in keys:
-            owner, start, name = self.dataset.place(key)
-            found.append(Heard(self.recordings[owner], start, self.dataset.segment_frames, name))
+            owner, start, name = of.place(key)
+            known = min(of.segment_frames, int(of.frames[owner]) - start)
+            found.append(Heard(of.ids[owner], self._recordings[owner], start, of.segment_frames, known, name))
         return found
 
-    def batch(self, keys: Sequence[tuple[int, int]], first: torch.Tensor, second: torch.Tensor) -> SegmentBatch:
-        owners = []
-        for row, key in enumerate(keys):
-            owner, start, _ = self.dataset.place(key)
-            known = int(self.dataset.frames[owner]) - start
-            if known < self.dataset.segment_frames:  # beyond the utterance's last frame there is silence
-                second[row, :, known:] = math.log(self.spec.log_guard)
-            owners.append(owner)
-        return SegmentBatch([self.ids[owner] for owner in owners], first, second)
+    def batch(
+        self,
+        keys: Sequence[tuple[int, int]],  # noqa: ARG002
+        samples: Sequence[Heard],
+        mel: torch.Tensor,
+        other: torch.Tensor,
+    ) -> SegmentBatch:
+        for row, heard in enumerate(samples):
+            if heard.known < heard.frames:  # beyond the utterance's last frame there is silence
+                mel[row, :, heard.known :] = self._silence
+        return SegmentBatch([heard.id for heard in samples], audio=other, mel=mel)
 
 
 def dali_vocoder_loaders(
@@ -212,7 +241,7 @@ def dali_vocoder_loaders(
         segments = Segments([u.id for u in utterances], frames, segment_frames, seed, one_each=not train)
         order = SegmentSampler(len(segments), batch_size, seed, rank, world_size, train)
         graph = Graph(spec, segment_frames, augment if train else Augment(), threads)
-        return DaliLoader(_SegmentWork(utterances, recordings, segments, spec), order, batch_size, graph, seed, gpu)
+        return DaliLoader(_SegmentWork(recordings, segments, spec), order, batch_size, graph, seed, gpu)
 
     return loader(corpus.train, train=True), loader(corpus.val, train=False)
 
@@ -224,17 +253,20 @@ class _AcousticWork:
     def __init__(self, dataset: AcousticDataset) -> None:
         self.dataset = dataset
         paths = [dataset.store.audio_path(utterance) for utterance in dataset.utterances]
-        self.recordings = survey(paths, dataset.store.config.mel.sample_rate)
+        self._recordings = survey(paths, dataset.store.config.mel.sample_rate)
 
     def samples(self, keys: Sequence[int]) -> list[Heard]:
-        lengths = [self.dataset.store.entry(self.dataset.utterances[key]).frames for key in keys]
-        return [
-            Heard(self.recordings[key], 0, frames, self.dataset.utterances[key].id)
-            for key, frames in zip(keys, lengths, strict=True)
-        ]
+        found = []
+        for key in keys:
+            utterance = self.dataset.utterances[key]
+            frames = self.dataset.store.entry(utterance).frames
+            found.append(Heard(utterance.id, self._recordings[key], 0, frames, frames, utterance.id))
+        return found
 
-    def batch(self, keys: Sequence[int], first: torch.Tensor, second: torch.Tensor) -> Batch:
-        return dataclasses.replace(collate_acoustic(self.dataset.__getitems__(keys)), mel=first, energy=second)
+    def batch(self, keys: Sequence[int], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Batch:
+        for row, heard in enumerate(samples):
+            mel[row, :, heard.frames :] = 0.0
+        return dataclasses.replace(collate_acoustic(self.dataset.__getitems__(keys)), mel=mel, energy=other)
 
 
 def dali_acoustic_loader(

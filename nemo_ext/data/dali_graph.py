@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from nemo_ext.audio.mel import hann_window, slaney_basis
 from nemo_ext.data.augment import Augment
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import MelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AHEAD = 2  # batches that are at work while one is trained on
 
@@ -62,8 +65,8 @@ class Graph:
     def build(self, source: Callable[[], Any] | Iterable[Any], batch_size: int) -> Any:
         """A pipeline fed by ``source`` with batches of up to ``batch_size`` samples; StopIteration ends it.
 
-        A segment's outputs are audio ``(T_mel * hop,)`` and mel ``(n_mels, T_mel)``; an utterance's are its mel and
-        energy ``(T_mel,)``, padded with zeros to the longest of the batch.
+        A segment's outputs are its mel ``(T_mel, n_mels)`` and audio ``(T_mel * hop,)``; an utterance's are its mel and
+        energy ``(T_mel,)``, padded with zeros to the longest of the batch. The mel lacks its logarithm: ``log_mel``.
 
         Raises:
             NemoExtError: DALI is missing, the mel's band does not fit its sample rate, or its ``n_fft`` is odd.
@@ -90,38 +93,37 @@ class Graph:
             if self.device_id is not None:
                 heard, noised = heard.gpu(), noised.gpu()
             linear = self._magnitude(noised)
-            mel = self._log_mel(linear)
+            mel = self._mel(linear)
             if self.segment_frames is None:
-                energy = dali.math.sqrt(fn.reductions.sum(linear * linear, axes=[0]))
-                pipeline.set_outputs(fn.pad(mel, axes=[1]), fn.pad(energy, axes=[0]))
+                energy = dali.math.sqrt(fn.reductions.sum(linear * linear, axes=[1]))
+                pipeline.set_outputs(fn.pad(mel, axes=[0]), fn.pad(energy, axes=[0]))
             else:
                 samples = self.segment_frames * spec.hop_length
-                pipeline.set_outputs(fn.slice(heard, start=[self.margin()], shape=[samples], axes=[0]), mel)
+                pipeline.set_outputs(mel, fn.slice(heard, start=[self.margin()], shape=[samples], axes=[0]))
         pipeline.build()
         return pipeline
 
     def _magnitude(self, heard: Any) -> Any:
-        """``(T_audio,)`` with its margins -> linear magnitude ``(n_fft // 2 + 1, T_mel)``."""
+        """``(T_audio,)`` with its margins -> linear magnitude ``(T_mel, n_fft // 2 + 1)``."""
         fn = importlib.import_module("nvidia.dali.fn")
         spec = self.spec
         around = spec.n_fft - spec.win_length
         window = np.pad(hann_window(spec.win_length).numpy(), (around // 2, around - around // 2))
         # centred by the margins, which are the recording's own samples where there are any
-        framing = {"window_length": spec.n_fft, "window_step": spec.hop_length, "center_windows": False}
-        linear = fn.spectrogram(heard, nfft=spec.n_fft, power=1, window_fn=window.tolist(), **framing)
+        framing: dict[str, Any] = {"window_length": spec.n_fft, "window_step": spec.hop_length, "center_windows": False}
+        linear = fn.spectrogram(heard, nfft=spec.n_fft, power=1, window_fn=window.tolist(), layout="tf", **framing)
         if self.segment_frames is None or self.length(self.segment_frames) == self._spectra(self.segment_frames):
             return linear
-        return fn.slice(linear, start=[0], shape=[self.segment_frames], axes=[1])
+        return fn.slice(linear, start=[0], shape=[self.segment_frames], axes=[0])
 
     def _spectra(self, frames: int) -> int:
         return (frames - 1) * self.spec.hop_length + self.spec.n_fft
 
-    def _log_mel(self, linear: Any) -> Any:
-        fn, dali = importlib.import_module("nvidia.dali.fn"), require()
-        spec = self.spec
-        power = linear if spec.mag_power == 1.0 else dali.math.pow(linear, spec.mag_power)
-        mel = fn.mel_filter_bank(
-            power,
+    def _mel(self, linear: Any) -> Any:
+        """``(T_mel, n_fft // 2 + 1)`` -> mel ``(T_mel, n_mels)``, without its logarithm."""
+        fn, spec = importlib.import_module("nvidia.dali.fn"), self.spec
+        return fn.mel_filter_bank(
+            linear if spec.mag_power == 1.0 else require().math.pow(linear, spec.mag_power),
             sample_rate=float(spec.sample_rate),
             nfilter=spec.n_mels,
             freq_low=float(spec.f_min),
@@ -129,4 +131,7 @@ class Graph:
             mel_formula="slaney",
             normalize=True,  # triangles of unit area
         )
-        return dali.math.log(mel + spec.log_guard)
+
+    def log_mel(self, mel: Tensor) -> Tensor:
+        """The pipeline's mel ``(B, T_mel, n_mels)`` -> log-mel ``(B, n_mels, T_mel)``: torch's logarithm is faster."""
+        return mel.transpose(1, 2).add(self.spec.log_guard).contiguous().log_()

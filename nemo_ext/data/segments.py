@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,16 +28,16 @@ class Segments:
         self.frames = np.array(frames, dtype=np.int64)
         each = np.maximum(1, np.round(self.frames / segment_frames).astype(int))
         self._shares = np.ones_like(self.frames) if one_each else each
-        self._starts = np.concatenate([[0], np.cumsum(self._shares)])  # first index of each utterance
+        self._starts: list[int] = [0, *np.cumsum(self._shares).tolist()]  # first index of each utterance
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     def place(self, key: tuple[int, int]) -> tuple[int, int, str]:
         """Of the segment ``(epoch, index)``: number of its utterance, its first frame, and its name."""
         epoch, index = key
-        owner = int(np.searchsorted(self._starts, index, side="right")) - 1
-        number, shares = index - int(self._starts[owner]), int(self._shares[owner])
+        owner = bisect_right(self._starts, index) - 1
+        number, shares = index - self._starts[owner], int(self._shares[owner])
         places = max(1, int(self.frames[owner]) - self.segment_frames + 1)  # where a segment may begin
         name = f"{self.ids[owner]}/{number}"
         return owner, int((number + fraction(self.seed, epoch, name)) / shares * places), name

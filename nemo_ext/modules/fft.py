@@ -38,12 +38,32 @@ def run_stack(stack: Any, part: str, x: Tensor, mask: Tensor, condition: Tensor 
     x = stack.drop(stack.cond_input(x + places * keep, condition))
     packed = winograd.packing(mask, stack.layers)
     for i, layer in enumerate(stack.layers):
-        x = layer.dec_attn(x, attn_mask=~mask, conditioning=condition)
+        x = _attention(layer.dec_attn, x, mask, condition)
         x = voice(f"{part}.{i}.attention", x) * keep
         x = voice(f"{part}.{i}.ff", _feed_forward(layer.pos_ff, x, keep, condition, packed)) * keep
         if layer.is_adapter_available():  # adapters of stock NeMo in a stock checkpoint
             x = layer.forward_enabled_adapters(x) * keep
     return x
+
+
+def _attention(module: Any, x: Tensor, mask: Tensor, condition: Tensor | None) -> Tensor:
+    """Self-attention, residual, layer norm: ``x (B, T, D)``, ``mask (B, T)``.
+
+    In training by torch's fused attention, which keeps no ``(B, T, T)``; on a CPU that form knows no dropout. Otherwise
+    by NeMo's own operations, which are what is exported.
+    """
+    dropped = module.dropatt.p if module.training else 0.0
+    plain = not torch.is_grad_enabled() or torch.compiler.is_compiling() or module.pre_lnorm
+    if plain or (dropped > 0 and x.device.type == "cpu"):
+        out: Tensor = module(x, attn_mask=~mask, conditioning=condition)
+        return out
+    heads = module.qkv_net(x).view(*x.shape[:2], 3, module.n_head, module.d_head)
+    query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (B, heads, T, d_head)
+    keys = mask[:, None, None, :]
+    seen = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=keys, dropout_p=dropped)
+    told = module.drop(module.o_net(seen.transpose(1, 2).flatten(2)))
+    attended: Tensor = module.layer_norm(x + told, condition)
+    return attended
 
 
 def _feed_forward(

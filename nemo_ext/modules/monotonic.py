@@ -8,7 +8,8 @@ the best path that is at token ``j`` at frame ``i``,
 The route follows from where the scores lie: a loop compiled by numba on the CPU, which is the reference; a Triton
 kernel on an NVIDIA GPU (monotonic_triton.py), where the scores never leave it; and torch operations, a frame at a time
 with batch and tokens at once, for any other device and where the package ``triton`` is missing. Every route adds the
-same float32 numbers in the same order, so that equal scores are decided equally.
+same numbers in the same order, so that equal scores are decided equally. Sums are float64: in float32,
+some hundred scores add up to more rounding than what divides two paths, and padding alone would change the path.
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ def search_torch(scores: Tensor, token_lens: Tensor, mel_lens: Tensor) -> Tensor
     scores = scores.float().transpose(0, 1).masked_fill(~allowed, -torch.inf)
     advanced = torch.empty(frames, batch, tokens, dtype=torch.bool, device=scores.device)
     # column 0 stands for the token before the first, where no path is
-    best = torch.full((batch, tokens + 1), -torch.inf, device=scores.device)
+    best = torch.full((batch, tokens + 1), -torch.inf, dtype=torch.float64, device=scores.device)
     before, here = best[:, :-1], best[:, 1:]
     here[:, 0] = scores[0, :, 0]
-    larger = torch.empty_like(scores[0])
+    larger = torch.empty_like(here)
     for frame in range(1, frames):
         torch.ge(before, here, out=advanced[frame])
         torch.maximum(before, here, out=larger)
@@ -91,7 +92,7 @@ def _search(scores: np.ndarray, token_lens: np.ndarray, mel_lens: np.ndarray) ->
     advanced = np.zeros((max_frames, max_tokens), np.bool_)
     for b in range(batch):
         tokens, frames = token_lens[b], mel_lens[b]
-        best = np.full(tokens, -np.inf, np.float32)
+        best = np.full(tokens, -np.inf, np.float64)
         best[0] = scores[b, 0, 0]
         for i in range(1, frames):
             # token j can be reached at frame i only if j <= i, and still reach the end only if enough frames are left

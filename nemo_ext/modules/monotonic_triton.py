@@ -26,7 +26,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     rows += b * 2 * (width + 1)
     j = tl.arange(0, width)
     nowhere = float("-inf")
-    best = tl.where(j == 0, tl.load(scores), nowhere)
+    best = tl.where(j == 0, tl.load(scores), nowhere).to(tl.float64)
     tl.store(rows, nowhere)  # left of the first token, in both rows
     tl.store(rows + width + 1, nowhere)
     tl.store(rows + 1 + j, best)
@@ -36,7 +36,7 @@ def _kernel(  # type: ignore[no-untyped-def]
         allowed = (j <= i) & (j < tokens) & (j >= tokens - frames + i)
         step = (j > 0) & (before >= best)
         score = tl.load(scores + i * max_tokens + j, mask=allowed, other=nowhere)
-        best = tl.where(allowed, tl.where(step, before, best) + score, nowhere)
+        best = tl.where(allowed, tl.where(step, before, best) + score.to(tl.float64), nowhere)
         tl.store(rows + (i % 2) * (width + 1) + 1 + j, best)
         tl.store(advanced + i * max_tokens + j, step.to(tl.int8), mask=allowed)
         tl.debug_barrier()
@@ -52,7 +52,7 @@ def launch(scores: Tensor, token_lens: Tensor, mel_lens: Tensor) -> Tensor:
     """The path ``(B, T_mel)`` int64 through contiguous float32 ``scores (B, T_mel, T_text)``."""
     batch, frames, tokens = scores.shape
     width = triton.next_power_of_2(tokens)
-    rows = scores.new_empty(batch, 2, width + 1)
+    rows = scores.new_empty(batch, 2, width + 1, dtype=torch.float64)
     advanced = torch.empty_like(scores, dtype=torch.int8)
     path = torch.zeros(batch, frames, dtype=torch.long, device=scores.device)
     lens = token_lens.to(scores.device), mel_lens.to(scores.device)

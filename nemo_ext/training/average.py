@@ -88,7 +88,10 @@ def averaged(pl_module: Any) -> dict[str, Tensor]:
 
 def spoken_with(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """The weights to save as a model: those in ``checkpoint``, or their mean where it holds one."""
-    weights = dict(checkpoint["state_dict"])
+    weights = checkpoint["state_dict"]
+    found: dict[str, Tensor] = {}
     for state in checkpoint.get("callbacks", {}).values():
-        weights |= state.get("means", {}) if isinstance(state, dict) else {}
-    return weights
+        found |= state.get("means", {}) if isinstance(state, dict) else {}
+    # a weight may stand under two names: NeMo's FastPitch has its aligner twice
+    means = {weights[name].data_ptr(): mean for name, mean in found.items() if mean.numel()}
+    return {name: means.get(weight.data_ptr(), weight) for name, weight in weights.items()}

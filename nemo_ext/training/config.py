@@ -37,8 +37,8 @@ class TrainerOptions:
     ema: float = option(
         0.0, "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none"
     )
-    objective_every: int = option(
-        0, "speak a few validation sentences and measure them at every so many validations; 0: never", "validations"
+    objective_every: int | None = option(
+        None, "speak and measure a few sentences this often; 0: never; left out: 5 on GPUs, else never", "validations"
     )
     gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
 

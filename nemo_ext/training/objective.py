@@ -88,7 +88,8 @@ class ObjectiveMetrics(Callback):
     def _choose(self, dataset: Any, model: Any) -> bool:
         """The same sentences every time: spread evenly over the validation ones of a usual length, by voice."""
         store, utterances = getattr(dataset, "store", None), getattr(dataset, "utterances", [])
-        if store is None or not (hasattr(model, "predict_mel") or hasattr(model, "decode")):
+        vocoder = hasattr(model, "decode") and not hasattr(model, "predict_mel")
+        if store is None or not (hasattr(model, "own_voices") or vocoder):
             return False
         seconds = [model.mel_spec.seconds(store.entry(u).frames) for u in utterances]
         usual = [i for i, s in enumerate(seconds) if _SHORT <= s <= _LONG] or list(range(len(utterances)))
@@ -96,11 +97,15 @@ class ObjectiveMetrics(Callback):
         places = np.linspace(0, len(usual) - 1, min(self.count, len(usual))).round().astype(int)
         chosen = [usual[i] for i in places]
         features = [store.load(utterances[i]) for i in chosen]
-        if hasattr(model, "predict_mel"):
+        if hasattr(model, "own_voices"):
             self._given = collate_acoustic([dataset[i] for i in chosen])
             heard = [self._heard(f.mel, model.mel_spec) for f in features]
         else:
-            self._given = [torch.from_numpy(f.mel)[None] for f in features]
+            predicted = getattr(
+                dataset, "predicted", None
+            )  # a vocoder that is tuned to an acoustic model reads its mels
+            mels = [predicted.load(utterances[i]) for i in chosen] if predicted else [f.mel for f in features]
+            self._given = [torch.from_numpy(mel)[None] for mel in mels]
             heard = [read_mono(store.audio_path(utterances[i]))[0] for i in chosen]
         self._sentences = [Sentence(f.mel, f.pitch, audio) for f, audio in zip(features, heard, strict=True)]
         return True
@@ -114,7 +119,7 @@ class ObjectiveMetrics(Callback):
     @torch.no_grad()
     def _speak(self, model: Any) -> list[tuple[NDArray[np.float32], Audio | None]]:
         """Mel ``(n_mels, T_mel)`` and, of a vocoder, audio of each sentence."""
-        if not hasattr(model, "predict_mel"):
+        if not hasattr(model, "own_voices"):
             decoded = [model.decode(mel.to(model.device))[0].float().cpu().numpy() for mel in self._given]
             return [(s.mel, audio) for s, audio in zip(self._sentences, decoded, strict=True)]
         batch = self._given.to(model.device)
@@ -156,7 +161,7 @@ def _compare(sentence: Sentence, mel: NDArray[np.float32], audio: Audio, model: 
         told["mcd"] = mcd.cepstral_distortion(spoken, sentence.cepstrum)
     except NemoExtError:  # silent: an early model, or a late disaster that the losses show
         return told
-    if hasattr(model, "predict_mel"):
+    if hasattr(model, "own_voices"):
         told["length_error"] = abs(mel.shape[1] / sentence.mel.shape[1] - 1.0)
     pitch = mel_f0(audio, spec)[: mel.shape[1]]
     path = fast_warp(mel.T[: len(pitch)].astype(np.float64), sentence.mel.T.astype(np.float64))

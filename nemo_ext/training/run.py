@@ -171,7 +171,7 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
     alone = processes(options).world_size == 1  # the others of several would have to measure along
     here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers")}
-    here |= {"threads": torch.get_num_threads(), "machine": platform.node()}
+    here |= {"threads": torch.get_num_threads(), "machine": platform.node(), "loader": config.loader}
     if planned.measured_on != here:
         planned.speed = None
     if planned.speed is None and options.measure_seconds > 0 and alone:
@@ -266,8 +266,11 @@ def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -
     if options.ema:
         found.append(Average(options.ema))
     found.append(AlignmentHealth())
-    if options.objective_every:
-        found.append(ObjectiveMetrics(options.objective_every, min(options.val_every, options.max_steps)))
+    every = options.objective_every
+    if every is None:  # speaking takes a processor's time, of which a training on GPUs has more to spare
+        every = 0 if options.accelerator == "cpu" else 5
+    if every:
+        found.append(ObjectiveMetrics(every, min(options.val_every, options.max_steps)))
     return [*found, Watch(out, options.log_every), saver]
 
 

@@ -71,7 +71,7 @@ class Sharded(ModelParallelStrategy):
         """The checkpoint, its weights and optimizer states already dealt out to the processes."""
         content = checkpoints.read(Path(self.broadcast(checkpoint_path)))
         assert self.model is not None
-        weights = dict(self.model.named_parameters())
+        weights = dict(self.model.named_parameters(remove_duplicate=False))  # NeMo's FastPitch has its aligner twice
         state = {k: dealt_out_as(v, weights[k]) if k in weights else v for k, v in content["state_dict"].items()}
         self.model.load_state_dict(state)
         for optimizer, whole in zip(self.optimizers, content["optimizer_states"], strict=False):

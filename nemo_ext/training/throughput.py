@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from torch.distributed.tensor import DTensor
+
+from nemo_ext.training import flops
 
 _GIB = 2**30
 
@@ -44,7 +47,7 @@ class Speedometer:
     def __init__(self) -> None:
         self._frames: Any = 0  # a tensor where the lengths lie: to read it is to wait
         self._passed: deque[tuple[float, int, float]] = deque(maxlen=13)  # when, step, frames
-        self._utilisation: float | None = None
+        self._flops_a_frame: float | None = None  # of a training step; None: not known yet, 0: not to be known
 
     def start(self, step: int) -> None:
         """The clock begins now."""
@@ -52,12 +55,16 @@ class Speedometer:
 
     def count(self, batch: Any) -> None:
         """A step was made on ``batch``."""
-        if hasattr(batch, "frames"):
-            self._frames = self._frames + int(batch.frames)
-        elif (lens := getattr(batch, "mel_lens", None)) is not None:
-            self._frames = self._frames + lens.sum()
-        else:
-            self._frames = self._frames + batch.mel.shape[0] * batch.mel.shape[2]
+        self._frames = self._frames + _frames(batch)
+
+    def weigh(self, model: Any, batch: Any) -> None:
+        """Count the operations of a step once, on ``batch``, where the device's peak is known: a forward pass more."""
+        if self._flops_a_frame is not None:
+            return
+        known = flops.peak_flops(model.device) is not None and not any(
+            isinstance(p, DTensor) for p in model.parameters()
+        )
+        self._flops_a_frame = flops.step_flops(model, batch) / float(_frames(batch)) if known else 0.0
 
     @property
     def since(self) -> float:
@@ -69,6 +76,16 @@ class Speedometer:
         now, step, frames = time.monotonic(), trainer.global_step, float(self._frames) * trainer.world_size
         then, first_step, first_frames = self._passed[0]
         self._passed.append((now, step, frames))
-        elapsed = max(now - then, 1e-9)
-        memory = torch.cuda.max_memory_allocated() / _GIB if trainer.strategy.root_device.type == "cuda" else 0.0
-        return Rates((step - first_step) / elapsed, (frames - first_frames) / elapsed, memory)
+        elapsed, device = max(now - then, 1e-9), trainer.strategy.root_device
+        memory = torch.cuda.max_memory_allocated() / _GIB if device.type == "cuda" else 0.0
+        counted = (self._flops_a_frame or 0.0) * (frames - first_frames) / trainer.world_size
+        used = flops.utilisation(counted, elapsed, flops.peak_flops(device))
+        return Rates((step - first_step) / elapsed, (frames - first_frames) / elapsed, memory, used)
+
+
+def _frames(batch: Any) -> Any:
+    """Mel frames of ``batch``; a tensor where their lengths are one."""
+    if hasattr(batch, "frames"):
+        return int(batch.frames)
+    lens = getattr(batch, "mel_lens", None)
+    return lens.sum() if lens is not None else batch.mel.shape[0] * batch.mel.shape[2]

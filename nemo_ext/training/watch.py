@@ -91,12 +91,13 @@ class Watch(Callback):
     def on_train_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
+        pl_module: LightningModule,
         outputs: Any,  # noqa: ARG002
         batch: Any,
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Count, write and say."""
+        self._speed.weigh(pl_module, batch)
         self._speed.count(batch)
         step = trainer.global_step
         last = step >= trainer.max_steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_unknown_recipe_names_the_nearest() -> None:
         recipes.load("librispech")
 
 
-@pytest.mark.parametrize("name", ["ljspeech", "vctk", "librispeech", "emodb", "csv"])
+@pytest.mark.parametrize("name", ["ljspeech", "vctk", "librispeech", "hifitts", "emodb", "csv"])
 def test_a_folder_that_is_something_else_says_what_was_expected(name: str, tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(NemoExtError, match=rf"is not what recipe={name} reads: it wants .* and found holiday\.jpg"):
@@ -142,6 +143,34 @@ def test_libritts(tmp_path: Path, write: Write, voice: Voice) -> None:
         (name, "84", "Mr. Noirtier!", "Mister Noirtier!")
     ]
     assert result.dropped == []
+
+
+def test_hifitts(tmp_path: Path, write: Write, voice: Voice) -> None:
+    rows: dict[str, list[str]] = {}
+    for part, name in (("train", "book/a_0001"), ("dev", "book/a_0002"), ("test", "book/a_0003")):
+        place = f"audio/92_clean/{name}.flac"
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / place, voice(rate=44100), 44100)
+        row = {"audio_filepath": place, "text": "Mr. Noirtier!", "text_normalized": "Mister Noirtier!", "duration": 1.0}
+        rows.setdefault(part, []).append(json.dumps(row))
+    rows["train"] += [
+        "not JSON",
+        json.dumps({"audio_filepath": "audio/92_clean/book/gone.flac", "text": "x"}),
+        json.dumps({"audio_filepath": "../outside.flac", "text": "x"}),
+    ]
+    texts({tmp_path / f"92_manifest_clean_{part}.json": "\n".join(lines) for part, lines in rows.items()})
+    result = read("hifitts", tmp_path)
+    assert [(row.id, row.speaker, row.normalized_text) for row in result.utterances] == [
+        ("92_book_a_0002", "92", "Mister Noirtier!"),
+        ("92_book_a_0003", "92", "Mister Noirtier!"),
+        ("92_book_a_0001", "92", "Mister Noirtier!"),
+    ]
+    assert result.val == {"92_book_a_0002"}
+    assert reasons(result) == {
+        "92_manifest_clean_train-2": found.BAD_ROW,
+        "92_book_gone": found.NO_RECORDING,
+        "92_.._outside": found.NO_RECORDING,
+    }
 
 
 def test_the_same_name_in_two_folders_is_not_lost(tmp_path: Path, write: Write, voice: Voice) -> None:

@@ -111,3 +111,37 @@ def test_adapters_act_in_every_layer(stack: Any) -> None:
             only[:, slot.offset : slot.offset + slot.size] = 0.3
             changed = run_stack(stack, "decoder", x, mask, condition, voice._adapters.weights(only))
             assert (changed - plain).abs().max() > 1e-3, slot.name
+
+
+def test_training_attends_as_nemo_does(stack):
+    """With gradients by torch's fused attention, without by NeMo's operations: the same, and the same gradients."""
+    from nemo_ext.modules.fft import _attention
+
+    x, mask, condition = batch()
+    module, given = stack.layers[0].dec_attn, torch.randn(x.shape) * mask[..., None]
+    found = []
+    for attend in (
+        lambda x: _attention(module, x, mask, condition),
+        lambda x: module(x, attn_mask=~mask, conditioning=condition),
+    ):
+        x = x.detach().requires_grad_()
+        module.zero_grad()
+        out = attend(x) * mask[..., None]
+        (out * given).sum().backward()
+        found.append([out.detach(), x.grad, *(p.grad.clone() for p in module.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        assert torch.equal(_attention(module, x, mask, condition), module(x, attn_mask=~mask, conditioning=condition))
+
+
+def test_attention_of_two_heads_is_nemos():
+    from nemo.collections.tts.modules.transformer import MultiHeadAttn
+
+    from nemo_ext.modules.fft import _attention
+
+    torch.manual_seed(3)
+    x, mask, condition = batch()
+    module = MultiHeadAttn(2, WIDTH, 8, dropout=0.0, dropatt=0.0, condition_types=["add"])
+    ours = _attention(module, x, mask, condition)
+    assert torch.allclose(ours, module(x, attn_mask=~mask, conditioning=condition), rtol=1e-4, atol=1e-6)

@@ -35,8 +35,7 @@ def test_what_has_no_fused_form_stays():
 
 def test_all_optimizers_of_a_training_are_switched():
     first, second = (torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))]) for _ in range(2))
-    model = SimpleNamespace(_discriminator_optimizer=second)
-    FusedOptimizers().on_fit_start(SimpleNamespace(optimizers=[first]), model)
+    FusedOptimizers().on_fit_start(SimpleNamespace(optimizers=[first, second]), None)
     assert first.param_groups[0]["fused"]
     assert second.param_groups[0]["fused"]
 

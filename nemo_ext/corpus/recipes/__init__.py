@@ -13,7 +13,7 @@ from nemo_ext.corpus.config import CorpusConfig
 from nemo_ext.corpus.found import Found
 from nemo_ext.errors import NemoExtError, nearest
 
-NAMES = ("ljspeech", "vctk", "librispeech", "emodb", "csv", "espeak", "joined")
+NAMES = ("ljspeech", "vctk", "librispeech", "hifitts", "emodb", "csv", "espeak", "joined")
 
 
 class Recipe(Protocol):
