@@ -35,7 +35,7 @@ def processes(options: TrainerOptions) -> Processes:
     if started is None:
         return Processes(options.devices or _present(options.accelerator), options.num_nodes or 1)
     asked = Processes(options.devices or started.devices, options.num_nodes or started.nodes)
-    if asked.world_size > 1 and asked != started:
+    if max(options.devices, options.num_nodes) > 1 and asked != started:
         raise NemoExtError(
             f"trainer.devices={asked.devices} trainer.num_nodes={asked.nodes}, but {started.devices} processes on each "
             f"of {started.nodes} nodes were started: leave both out, they follow torchrun and srun"

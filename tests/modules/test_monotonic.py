@@ -63,7 +63,7 @@ def test_the_triton_kernel_compiles_for_nvidia_gpus():
 
     from nemo_ext.modules.monotonic_triton import _kernel
 
-    types = {"scores": "*fp32", "rows": "*fp32", "advanced": "*i8", "path": "*i64", "token_lens": "*i64"}
+    types = {"scores": "*fp32", "rows": "*fp64", "advanced": "*i8", "path": "*i64", "token_lens": "*i64"}
     types |= {"mel_lens": "*i64", "max_frames": "i32", "max_tokens": "i32", "width": "constexpr"}
     source: Any = triton.compiler.ASTSource(fn=_kernel, signature=types, constexprs={"width": 256})
     made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4, "enable_fp_fusion": False})

@@ -27,7 +27,7 @@ HIFIGAN = [
     "model.optim.lr=2e-4",
 ]
 NO_CHANCE = ["model.dropout=0.0", "model.attention_dropout=0.0"]
-HALF, STEPS = 20, 40
+FIRST, STEPS = 200, 20  # FastPitch alone; then each way
 
 
 def together(lines: list[list[str]], *failure: str, ranks: int = 2) -> subprocess.CompletedProcess[str]:
@@ -53,27 +53,27 @@ def losses(out: Path) -> dict[int, float]:
 def runs(options, tmp_path_factory) -> Path:
     """FastPitch goes on from the same checkpoint, HiFi-GAN begins anew: alone, by DDP and by FSDP2.
 
-    FastPitch's alignment is a choice among paths. In an untrained model, paths are so near to each other that the
-    rounding of a sum decides between two; after some steps they are told apart.
+    FastPitch's alignment is a choice among paths. In an untrained model, two are often so near to each other that the
+    rounding of a network's outputs decides; after some steps they are told apart.
     """
     folder = tmp_path_factory.mktemp("together")
 
-    def lines(how: str, steps: int) -> list[list[str]]:
+    def lines(how: str, steps: int = FIRST + STEPS) -> list[list[str]]:
         strategy = [] if how == "alone" else [f"strategy={how}"]
         acoustic = options(folder / f"fastpitch-{how}", *NO_CHANCE, *strategy, model="fastpitch")
         vocoder = [o for o in options(folder / f"hifigan-{how}", *strategy) if not o.startswith("model")]
         return [
-            [*acoustic, f"trainer.max_steps={steps}", f"trainer.checkpoint_every={HALF}"],
-            [*HIFIGAN, *vocoder, f"trainer.max_steps={HALF}"],
+            [*acoustic, f"trainer.max_steps={steps}"],
+            [*HIFIGAN, *vocoder, f"trainer.max_steps={STEPS}"],
         ]
 
-    first = together([lines("alone", HALF)[0]], ranks=1)
+    first = together([lines("alone", FIRST)[0]], ranks=1)
     assert first.returncode == 0, first.stderr[-3000:]
     for how in ("ddp", "fsdp"):
         shutil.copytree(folder / "fastpitch-alone", folder / f"fastpitch-{how}")
-    alone = together(lines("alone", STEPS), ranks=1)
+    alone = together(lines("alone"), ranks=1)
     assert alone.returncode == 0, alone.stderr[-3000:]
-    both = together([*lines("ddp", STEPS), *lines("fsdp", STEPS)])
+    both = together([*lines("ddp"), *lines("fsdp")])
     assert both.returncode == 0, both.stderr[-3000:]
     return folder
 
@@ -83,8 +83,8 @@ def runs(options, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("model", ["fastpitch", "hifigan"])
 def test_losses_are_those_of_one_process(runs, model, how):
     alone, shared = losses(runs / f"{model}-alone"), losses(runs / f"{model}-{how}")
-    steps = sorted(alone)[-HALF:]
-    assert sorted(shared)[-HALF:] == steps
+    steps = sorted(alone)[-STEPS:]
+    assert sorted(shared)[-STEPS:] == steps
     for step in steps:
         assert shared[step] == pytest.approx(alone[step], rel=1e-5), step
 
@@ -116,7 +116,7 @@ def test_a_rank_that_fails_ends_all(options, tmp_path, how):
     assert ended.returncode != 0
     said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
     assert said == (["nemo-ext: this rank has had enough"] if how == "error" else []), ended.stderr[-3000:]
-    assert "Traceback (most recent call last)" not in ended.stderr.split("torch.distributed.elastic")[0]
+    assert "[rank" not in ended.stderr, ended.stderr[-3000:]  # torch marks a rank's traceback so; torchrun has its own
     last, notes = checkpoints.newest(tmp_path / "run" / "checkpoints")
     assert (last.name, notes) == ("step=4.ckpt", [])
     alone = [option for option in line if not option.startswith("strategy")]  # one process goes on for both
