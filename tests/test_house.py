@@ -74,6 +74,8 @@ def test_tested_versions_are_within_the_bounds() -> None:
     versions = {_canonical(r.name): next(iter(r.specifier)).version for r in pinned}
     for line in importlib.metadata.requires("nemo_ext") or []:
         needed = Requirement(line)
+        if needed.name == "triton":  # not pinned: a CUDA build of torch brings the one it was made with
+            continue
         extras = ("", "dev", "espeak", "cmudict", "eval", "onnx", "speaker")
         if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in extras):
             assert needed.specifier.contains(versions[_canonical(needed.name)], prereleases=True), line
