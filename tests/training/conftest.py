@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,17 @@ def options(espeak_corpus: Path) -> Options:
         return [*chosen, *QUICK, f"corpus={espeak_corpus}", f"out={out}", *more]
 
     return line
+
+
+@pytest.fixture(scope="session")
+def told() -> Callable[[Path], list[dict[str, float]]]:
+    """``told(out)``: the losses and rates of every step, and of the validation, that a run wrote; not its speed."""
+
+    def read(out: Path) -> list[dict[str, float]]:
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
+
+    return read
 
 
 @pytest.fixture(scope="session")

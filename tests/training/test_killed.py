@@ -1,6 +1,5 @@
 """A training that is killed, at any moment, ends where it would have ended."""
 
-import json
 import multiprocessing
 import os
 import signal
@@ -42,12 +41,6 @@ def lines_of(out: Path) -> int:
     return metrics.read_text(encoding="utf-8").count("\n") if metrics.is_file() else 0
 
 
-def told(out: Path) -> list[dict]:
-    """The losses and rates of every step, and of the validation; not the speed."""
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
-
-
 def last(out: Path) -> dict:
     path, notes = checkpoints.newest(out / "checkpoints")
     assert (path.name, notes) == (f"step={STEPS}.ckpt", [])
@@ -66,7 +59,7 @@ def same(one, other) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "kills"), [("fastpitch", 20), ("hifigan", 5)])
-def test_killed_at_random_points(options, start, tmp_path, model, kills):
+def test_killed_at_random_points(options, start, told, tmp_path, model, kills):
     """Dropout is on. What stays equal, to the bit: weights, mean of the weights, optimizers, schedule, losses."""
 
     def line(out: Path) -> list[str]:
