@@ -32,6 +32,9 @@ with warnings.catch_warnings():
     from nemo.core.classes import common as _common
     from nemo.utils import logging as nemo_logging
 
+# The logger itself: NeMo's own setLevel changes handlers too, also those that belong to somebody else.
+_nemo_logger = logging.getLogger("nemo_logger")
+
 # Every class that a .nemo may name beside NeMo's own, and the stock class whose checkpoints it restores. NeMo 3 builds
 # only targets whose path starts with an allowed prefix and whose class is a Module: the prefixes added here are whole
 # paths of single classes, so that a stranger's file gains nothing else.
@@ -58,7 +61,7 @@ def _class_for(target: str) -> type[Any] | None:
 
 def quiet(level: int = logging.ERROR) -> None:
     """Keep NeMo's and Lightning's own chatter (set-up reports, tips) off the screen."""
-    nemo_logging.setLevel(level)
+    _nemo_logger.setLevel(level)
     # pytorch_lightning: parts of NeMo import it, and it takes over the logger that Lightning reports through.
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(level)
@@ -66,12 +69,12 @@ def quiet(level: int = logging.ERROR) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    before = nemo_logging.getEffectiveLevel()
-    nemo_logging.setLevel(logging.CRITICAL)
+    before = _nemo_logger.level
+    _nemo_logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        nemo_logging.setLevel(before)
+        _nemo_logger.setLevel(before)
 
 
 def experiment(trainer: Any, settings: Mapping[str, Any]) -> None:

@@ -58,6 +58,7 @@ _EXTRAS = {
     "dali": "NVIDIA DALI: audio and mels as training goes; CPU, or a GPU with CUDA 13",
     "serve": "the server",
     "curate": "large corpora: voice activity, many machines",
+    "nemo-run": "NVIDIA NeMo-Run, for Kubernetes and clouds; wants an environment of its own (docs/cluster.md)",
     "notebooks": "Jupyter",
     "dev": "make check, make test",
 }
