@@ -136,14 +136,13 @@ class AcousticDataset(Dataset[AcousticItem]):
             return Portion()
         if indices.spare:
             return Portion(0.0, 0.0, 0.0)
-        frames = [self.store.entry(self.utterances[i]).frames for i in indices.whole]
-        tokens = [len(self.tokens[i]) for i in indices.whole]
-        here = [indices.whole.index(i) for i in indices]
-        return Portion(
-            utterances=indices.parts * len(indices) / len(indices.whole),
-            frames=indices.parts * sum(frames[i] for i in here) / sum(frames),
-            tokens=indices.parts * sum(tokens[i] for i in here) / sum(tokens),
-        )
+        here, whole = self._counts(indices), self._counts(indices.whole)
+        return Portion(*(indices.parts * ours / all_ for ours, all_ in zip(here, whole, strict=True)))
+
+    def _counts(self, indices: Sequence[int]) -> tuple[int, int, int]:
+        """Utterances, frames and tokens, in the order of Portion."""
+        frames = sum(self.store.entry(self.utterances[i]).frames for i in indices)
+        return len(indices), frames, sum(len(self.tokens[i]) for i in indices)
 
 
 @dataclass(frozen=True)

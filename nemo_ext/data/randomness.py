@@ -11,13 +11,16 @@ import hashlib
 import numpy as np
 
 
+def number(seed: int, epoch: int, name: str, size: int) -> int:
+    """A whole number of ``size`` bytes."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{epoch}/{name}".encode(), digest_size=size).digest(), "big")
+
+
 def fraction(seed: int, epoch: int, name: str) -> float:
     """A number in [0, 1), evenly spread over names and epochs."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{name}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) * 2.0**-53  # the 53 bits that a float holds
+    return (number(seed, epoch, name, 8) >> 11) * 2.0**-53  # the 53 bits that a float holds
 
 
 def generator(seed: int, epoch: int, name: str) -> np.random.Generator:
     """A generator for longer draws, for instance an order of batches."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{name}".encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
+    return np.random.default_rng(number(seed, epoch, name, 16))

@@ -58,7 +58,7 @@ def build(config: TrainConfig) -> Built:
 def _build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
-    if config.acoustic and (hasattr(cls, "predict_mel") or not hasattr(cls, "decode")):
+    if config.acoustic and not feed.is_vocoder(cls):
         raise NemoExtError(f"acoustic= is for vocoders, which learn its mels; model= is a {cls.__name__}: leave it out")
     feed.check(config, cls)
     corpus = _corpus(config, feed.hears_any_rate(config, cls))
@@ -69,7 +69,7 @@ def _build(config: TrainConfig) -> Built:
     if config.augment != Augment():
         identity["augment"] = dataclasses.asdict(config.augment)
     settings = {**settings, "mel": dataclasses.asdict(config.features.mel)}
-    if hasattr(cls, "decode") and not hasattr(cls, "predict_mel"):  # a vocoder reads no text
+    if feed.is_vocoder(cls):  # reads no text
         model = cls(OmegaConf.create(settings))
         made = None
         if config.acoustic:

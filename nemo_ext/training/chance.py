@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+
+from nemo_ext.data.randomness import number
 
 
 class Chance(Callback):
@@ -22,5 +23,4 @@ class Chance(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Begin the step's own numbers."""
         part = batch_idx % trainer.accumulate_grad_batches
-        name = f"{self.seed}/{trainer.global_step}/{part}/{trainer.global_rank}"
-        torch.manual_seed(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big"))
+        torch.manual_seed(number(self.seed, trainer.global_step, f"{part}/{trainer.global_rank}", 7))

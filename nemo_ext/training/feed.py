@@ -37,9 +37,14 @@ def check(config: TrainConfig, cls: Any) -> None:
     require()
 
 
+def is_vocoder(cls: Any) -> bool:
+    """Whether the model reads mels only: a joint one has both methods."""
+    return hasattr(cls, "decode") and not hasattr(cls, "predict_mel")
+
+
 def hears_any_rate(config: TrainConfig, cls: Any) -> bool:
     """Whether recordings are resampled as they are read: a vocoder's by DALI, which needs no features either."""
-    return config.loader == "dali" and hasattr(cls, "decode") and not hasattr(cls, "predict_mel")
+    return config.loader == "dali" and is_vocoder(cls)
 
 
 def segments(

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from nemo_ext.training.watch import cut_metrics, listed
+from nemo_ext.training.watch import cut_metrics, listed, loss_of
 
 _HISTORY, _ENOUGH = 200, 40  # steps: that are remembered, and before which nothing is judged
 # For normally distributed losses 3.5 would do (Iglewicz and Hoaglin); batches differ by more than chance.
@@ -79,7 +79,7 @@ class SpikeGuard(Callback):
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Remember the loss where it is; look at it when it is time."""
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = loss_of(outputs)
         if loss is None:
             return
         self._pending.append((trainer.global_step, torch.as_tensor(loss).detach().float(), list(batch.ids)))

@@ -26,6 +26,11 @@ def _losses(trainer: Trainer, prefix: str) -> dict[str, float]:
     return {k: v for k, v in found.items() if not k.endswith(("_step", "_epoch"))}
 
 
+def loss_of(outputs: Any) -> Any:
+    """The loss in what Lightning hands on of a training step; None where there is none."""
+    return outputs["loss"] if isinstance(outputs, dict) else outputs
+
+
 class NanGuard(Callback):
     """Ends the training at the first loss that is no number, and names the batch."""
 
@@ -42,7 +47,7 @@ class NanGuard(Callback):
         batch_idx: int,
     ) -> None:
         """Look at the loss of every step."""
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = loss_of(outputs)
         if loss is None or bool(torch.isfinite(torch.as_tensor(loss)).all()):
             return
         bad = [k.removeprefix("train/") for k, v in _losses(trainer, "train/").items() if not math.isfinite(v)]
