@@ -8,15 +8,20 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+# What sets processors of one name apart in these measurements, as Linux calls it, and as people do.
+_VECTORS = {"avx512f": "AVX-512", "avx512_bf16": "AVX-512 bf16", "amx_bf16": "AMX bf16"}
+
 
 def processor() -> str:
-    """Name of the processor and its number of cores."""
-    name = platform.processor() or platform.machine()
+    """Name of the processor, what it computes with, and its number of cores."""
+    name, flags = platform.processor() or platform.machine(), ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = names[0] if names else name
-    return f"{name}, {os.cpu_count()} cores"
+        told = [line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line]
+        about = {key.strip(): value.strip() for key, value in told}  # of the last core, which is like the others
+        name, flags = about.get("model name", name), f" {about.get('flags', '')} "
+    vectors = [known for flag, known in _VECTORS.items() if f" {flag} " in flags] or ["no AVX-512"]
+    return f"{name} ({', '.join(vectors)}), {os.cpu_count()} cores"
 
 
 def commit() -> str:

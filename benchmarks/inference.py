@@ -1,9 +1,11 @@
 """A bundle's speed against stock NeMo's eager models with the same weights: one run, equal threads, one sentence.
 
-    python benchmarks/inference.py [--threads 2] [--rounds 5] [--backends onnxruntime openvino]
+    python benchmarks/inference.py [--acoustic A.nemo --vocoder B.nemo] [--threads 2] [--rounds 5]
+                                   [--backends onnxruntime openvino]
 
-Full-size FastPitch and HiFi-GAN V1, untrained: speed does not depend on what the weights are. Wants the extras onnx and
-openvino. Give `--backends cuda tensorrt` on a machine with an NVIDIA GPU.
+FastPitch and HiFi-GAN V1 at full size: yours, or fresh ones, for speed does not depend on what the weights are; how far
+bf16 is from float32 does. Wants the extras onnx and openvino. Give `--backends cuda tensorrt` on a machine with an
+NVIDIA GPU.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 import torch
 import untrained
 
-from nemo_ext import voices
+from nemo_ext import _nemo, voices
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export import run as exporting
 from nemo_ext.runtime.openvino import has_bf16
@@ -37,8 +39,11 @@ SECONDS = 5.0
 Parts = tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]]  # acoustic, vocoder, both
 
 
-def models() -> tuple[Any, Any, Any]:
-    """FastPitch and HiFi-GAN V1 at full size, and the sentence's tokens, which the FastPitch speaks in five seconds."""
+def models(trained: list[Path]) -> tuple[Any, Any, Any]:
+    """FastPitch and HiFi-GAN, and the sentence's tokens; fresh ones speak it in five seconds."""
+    if trained:
+        acoustic, vocoder = (_nemo.restore(path).eval() for path in trained)
+        return acoustic, vocoder, acoustic.frontend.encode(SENTENCE)
     torch.manual_seed(0)
     acoustic, vocoder = untrained.acoustic("full"), untrained.hifigan("full")
     tokens = acoustic.frontend.encode(SENTENCE)
@@ -67,7 +72,7 @@ def stock(acoustic: Any, vocoder: Any, tokens: Any) -> tuple[Parts, np.ndarray, 
 def bundled(folder: Path, backend: str, threads: int, tokens: Any) -> tuple[Parts, Any]:
     """The same from the bundle."""
     acoustic, vocoder = open_bundle(folder, backend, threads)
-    side, voice = BundleSide(acoustic, vocoder), acoustic.base_voice("ada")
+    side, voice = BundleSide(acoustic, vocoder), acoustic.base_voice(acoustic.voices[0].name)
     settings: Any = dict(NEUTRAL)
     feeds = side._feeds(tokens, voice, None, settings)
     said = side.speak(tokens, voice, None, settings)
@@ -120,13 +125,18 @@ def distance(signal: np.ndarray, other: np.ndarray) -> float:
 def main() -> None:
     """Measure, and write the page beside this script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--acoustic", type=Path, help="a FastPitch (.nemo), together with --vocoder")
+    parser.add_argument("--vocoder", type=Path, help="a HiFi-GAN (.nemo)")
+    parser.add_argument("--notes", default="", help="a sentence on what these models are")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backends", nargs="+", default=["onnxruntime", "openvino"])
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     load_before = os.getloadavg()
-    acoustic, vocoder, tokens = models()
+    if (asked.acoustic is None) != (asked.vocoder is None):
+        raise SystemExit("give --acoustic and --vocoder together, or neither")
+    acoustic, vocoder, tokens = models([asked.acoustic, asked.vocoder] if asked.acoustic else [])
     parts, mel, audio = stock(acoustic, vocoder, tokens)
     rows: dict[str, Parts] = {"stock NeMo, eager fp32": parts}
     quality = {"stock NeMo, eager fp32": "the reference"}
@@ -134,7 +144,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "bundle"
         (folder / "voices").mkdir(parents=True)
-        voices.save(acoustic.base_voice("ada"), folder / "voices/ada.voice")
+        first = acoustic.voices[0].name
+        voices.save(acoustic.base_voice(first), folder / f"voices/{first}.voice")
         bundle = exporting.describe(acoustic, folder)
         exporting.write_assets(acoustic, bundle)
         exporting.write_graphs(acoustic, vocoder, bundle, "fp32")
@@ -160,7 +171,7 @@ def main() -> None:
         middle = statistics.median(taken[name][2])
         table.append([name, *cells, f"{middle:.3f}", quality[name], f"{work[1] / each[1]:.0f}"])
     if not has_bf16():
-        missing.append("OpenVINO bf16: not measured, this processor has no AMX.")
+        missing.append("OpenVINO bf16: not measured, this processor has no instructions for it.")
     if not torch.cuda.is_available():
         missing.append(
             "GPU (eager, CUDA graphs, ONNX Runtime CUDA, TensorRT): not measured, there is no NVIDIA GPU here; "
@@ -175,10 +186,10 @@ def main() -> None:
     hardware.write(
         Path(__file__).with_suffix(".md"),
         "Speaking from a bundle, against stock NeMo",
-        f"python benchmarks/inference.py --threads {asked.threads} --rounds {asked.rounds} "
-        f"--backends {' '.join(asked.backends)}",
+        f"python benchmarks/inference.py {'--acoustic A.nemo --vocoder B.nemo ' if asked.acoustic else ''}--threads "
+        f"{asked.threads} --rounds {asked.rounds} --backends {' '.join(asked.backends)}",
         [
-            "Full-size FastPitch and HiFi-GAN V1 with the same, untrained weights in every row; "
+            f"Full-size FastPitch and HiFi-GAN V1 with the same weights in every row ({asked.notes or 'untrained'}); "
             f"{len(tokens.ids)} tokens, {mel.shape[1]} frames, {len(audio) / MelSpec().sample_rate:.1f} s of audio, "
             f"batch 1, {asked.threads} threads. Seconds, the fastest of {asked.rounds} rounds in which the rows took "
             "turns, and how many times as fast as stock. The median is of both together; dB is signal to difference of "

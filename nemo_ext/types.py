@@ -128,6 +128,7 @@ class Batch:
     embedding: Tensor | None = None  # (B, E) float32, of a speaker encoder; for models that take it instead of a table
     portion: Portion = Portion()  # of a batch that is shared
     audio: Tensor | None = None  # (B, T_mel * hop) float32 in [-1, 1]; for models that make audio themselves
+    drawn: Tensor | None = None  # (B,) float64 in [0, 1), of each utterance and epoch: where a segment of it is cut
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""

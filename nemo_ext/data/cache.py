@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,51 @@ from nemo_ext.types import Utterance
 
 _SAVE_EVERY = 60.0  # s; what is done survives a kill
 _log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path) -> Iterator[bool]:
+    """Only one process at a time is within it for the same ``folder``, on a disk that machines share as well.
+
+    Gives whether this one had to wait: then what it is about to make may have been made meanwhile.
+    """
+    with contextlib.suppress(OSError):  # whoever writes there will say what is wrong
+        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(alone(folder / ".lock"))
+            waited = False
+        except BlockingIOError:
+            _log.info("another process is making what is missing in %s: waiting for it", folder)
+            held.enter_context(alone(folder / ".lock", wait=True))
+            waited = True
+        yield waited
+
+
+@contextlib.contextmanager
+def alone(lock: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the lock on the file ``lock``, which is made; a process that dies lets go of it.
+
+    On a file system without locks nothing is held: what is written is the same, only made by several.
+
+    Raises:
+        BlockingIOError: another process holds it, and this one is not to ``wait``.
+    """
+    try:
+        held = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o666)  # to be read: it may be another person's
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            _log.info("%s cannot be locked: %s", lock, error.strerror)
+        yield
+    finally:
+        os.close(held)
 
 
 def fill(

@@ -42,6 +42,7 @@ def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
         embedding=_stacked([item.embedding for item in items]),
         portion=items.portion if isinstance(items, Items) else Portion(),
         audio=_padded([item.audio for item in items]),
+        drawn=torch.tensor(items.drawn, dtype=torch.float64) if isinstance(items, Items) else None,
     )
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from nemo_ext.audio import io
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import voice_name
+from nemo_ext.data.randomness import fraction
 from nemo_ext.data.sampler import Share
 from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError, nearest
@@ -40,11 +41,11 @@ class AcousticItem:
 
 
 class Items(list[AcousticItem]):
-    """The items of one part of a batch."""
+    """The items of one part of a batch, and a number in [0, 1) for each that is drawn anew every epoch."""
 
-    def __init__(self, items: Sequence[AcousticItem], portion: Portion) -> None:
+    def __init__(self, items: Sequence[AcousticItem], portion: Portion, drawn: Sequence[float]) -> None:
         super().__init__(items)
-        self.portion = portion
+        self.portion, self.drawn = portion, list(drawn)
 
 
 class AcousticDataset(Dataset[AcousticItem]):
@@ -129,7 +130,9 @@ class AcousticDataset(Dataset[AcousticItem]):
 
     def __getitems__(self, indices: Sequence[int]) -> Items:
         """What a loader asks for: the items of a part of a batch, and what they count for in it."""
-        return Items([self[i] for i in indices], self._portion(indices))
+        draw = indices.draw if isinstance(indices, Share) else (0, 0)
+        drawn = [fraction(*draw, self.utterances[i].id) for i in indices]
+        return Items([self[i] for i in indices], self._portion(indices), drawn)
 
     def _portion(self, indices: Sequence[int]) -> Portion:
         if not isinstance(indices, Share) or indices.parts == 1:

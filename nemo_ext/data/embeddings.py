@@ -26,9 +26,12 @@ def embed_corpus(utterances: Sequence[Utterance], store: FeatureStore, encoder: 
     path = store.cache_dir / f"embeddings-{encoder.identity}.safetensors"
     known = _read(path, encoder.size)
     hashes = [bytes.fromhex(store.entry(utterance).audio_hash) for utterance in utterances]
-    new = {key: utterance for key, utterance in zip(hashes, utterances, strict=True) if key not in known}
-    if new:
-        _embed(new, known, store, encoder, path)
+    if not set(hashes) <= known.keys():
+        with cache.in_turn(store.cache_dir):
+            known = _read(path, encoder.size)
+            new = {key: utterance for key, utterance in zip(hashes, utterances, strict=True) if key not in known}
+            if new:
+                _embed(new, known, store, encoder, path)
     return np.stack([known[key] for key in hashes]) if hashes else np.zeros((0, encoder.size), np.float32)
 
 

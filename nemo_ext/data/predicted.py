@@ -88,9 +88,13 @@ def predict_mels(corpus: Corpus, acoustic: Any, store: FeatureStore) -> Predicte
         key = [store.entry(utterance).audio_hash, dataset.tokens[index].tolist(), dataset.voice_ids[index]]
         name = hashlib.sha256(json.dumps([*key, utterance.style]).encode()).hexdigest()[:32]
         made.paths[utterance.id] = folder / name[:2] / f"{name}.safetensors"
-    missing = [i for i, u in enumerate(dataset.utterances) if cache.read(made.paths[u.id], ("mel",), _WHAT) is None]
-    if missing:
-        _speak(acoustic, dataset, missing, made)
+
+    def missing(among: Sequence[int]) -> list[int]:
+        return [i for i in among if cache.read(made.paths[dataset.utterances[i].id], ("mel",), _WHAT) is None]
+
+    if silent := missing(range(len(dataset))):
+        with cache.in_turn(folder) as waited:
+            _speak(acoustic, dataset, missing(silent) if waited else silent, made)
     return made
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nemo_ext.corpus.progress import Progress
+from nemo_ext.data.cache import in_turn
 from nemo_ext.data.features import Entry, FeatureStore
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import BaseVoice, Utterance
@@ -42,9 +43,23 @@ def prepare(utterances: Sequence[Utterance], store: FeatureStore, processes: int
     Raises:
         NemoExtError: a recording cannot be read, or the disk is full.
     """
-    cores = _cores()
+    missing = _missing(utterances, store)
+    if missing:
+        with in_turn(store.cache_dir / store.fingerprint) as waited:  # others of a training may want the same
+            missing = _missing(missing, store) if waited else missing
+            worth = math.ceil(sum(utterance.duration for utterance in missing) / _SECONDS_WORTH_A_PROCESS)
+            workers = processes or max(1, min(_cores(), worth))
+            with Progress(len(missing), "computing mel, pitch and energy") as progress:
+                for utterance, entry in zip(missing, _made(missing, store, workers), strict=True):
+                    store.entries[utterance.id] = entry
+                    progress.step()
+    return Prepared(reused=len(utterances) - len(missing), made=len(missing))
+
+
+def _missing(utterances: Sequence[Utterance], store: FeatureStore) -> list[Utterance]:
+    """Those of ``utterances`` whose features ``store`` has to make; of the others it then has the entries."""
     missing = []
-    with ThreadPoolExecutor(2 * cores) as pool, Progress(len(utterances), "checking features") as progress:
+    with ThreadPoolExecutor(2 * _cores()) as pool, Progress(len(utterances), "checking features") as progress:
         try:
             for utterance, entry in zip(utterances, pool.map(store.check, utterances), strict=True):
                 if entry is None:
@@ -54,14 +69,7 @@ def prepare(utterances: Sequence[Utterance], store: FeatureStore, processes: int
                 progress.step()
         finally:
             pool.shutdown(cancel_futures=True)
-    if missing:
-        worth = math.ceil(sum(utterance.duration for utterance in missing) / _SECONDS_WORTH_A_PROCESS)
-        workers = processes or max(1, min(cores, worth))
-        with Progress(len(missing), "computing mel, pitch and energy") as progress:
-            for utterance, entry in zip(missing, _made(missing, store, workers), strict=True):
-                store.entries[utterance.id] = entry
-                progress.step()
-    return Prepared(reused=len(utterances) - len(missing), made=len(missing))
+    return missing
 
 
 def _made(utterances: list[Utterance], store: FeatureStore, workers: int) -> Iterator[Entry]:

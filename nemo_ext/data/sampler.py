@@ -44,10 +44,15 @@ def _together() -> bool:
 class Share(list[int]):
     """One part of a batch: the indices in it. It knows the whole, by whose counts its losses are divided."""
 
-    def __init__(self, mine: Sequence[int], whole: Sequence[int], parts: int, spare: bool = False) -> None:
-        """``parts``: how many there are; ``spare``: there was nothing left for this one, it only keeps step."""
+    def __init__(
+        self, mine: Sequence[int], whole: Sequence[int], parts: int, spare: bool = False, draw: tuple[int, int] = (0, 0)
+    ) -> None:
+        """``parts``: how many there are; ``spare``: there was nothing left for this one, it only keeps step.
+
+        ``draw``: seed and epoch of what is drawn for its utterances.
+        """
         super().__init__(mine)
-        self.whole, self.parts, self.spare = list(whole), parts, spare
+        self.whole, self.parts, self.spare, self.draw = list(whole), parts, spare, draw
 
 
 class FrameBudgetSampler(Sampler[Share]):
@@ -158,15 +163,15 @@ class FrameBudgetSampler(Sampler[Share]):
 
     def _deal(self, batch: np.ndarray, parts: int) -> list[Share]:
         """``batch`` in so many parts of about the same size, one with more next to none with fewer than it need be."""
-        whole = [int(i) for i in batch]
+        whole, draw = [int(i) for i in batch], (self.seed, self.epoch if self.shuffle else 0)
         if parts == 1:
-            return [Share(whole, whole, 1)]
+            return [Share(whole, whole, 1, draw=draw)]
         longest_first = [whole[i] for i in np.argsort(-self.lengths[batch], kind="stable")]
         dealt: list[list[int]] = [[] for _ in range(parts)]
         for number, index in enumerate(longest_first):
             turn, place = divmod(number, parts)
             dealt[place if turn % 2 == 0 else parts - 1 - place].append(index)
-        return [Share(mine or longest_first[-1:], whole, parts, spare=not mine) for mine in dealt]
+        return [Share(mine or longest_first[-1:], whole, parts, not mine, draw) for mine in dealt]
 
 
 class SegmentSampler(Sampler[list[tuple[int, int]]]):

@@ -32,9 +32,12 @@ def encode_corpus(utterances: Sequence[Utterance], frontend: TextFrontend, cache
     path = Path(cache_dir) / f"tokens-{frontend.fingerprint()[:16]}.safetensors"
     known = _read(path)
     keys = [_key(utterance, frontend) for utterance in utterances]
-    new = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in known}
-    if new:
-        _encode(new, known, frontend, path)
+    if not set(keys) <= known.keys():
+        with cache.in_turn(Path(cache_dir)):
+            known = _read(path)
+            new = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in known}
+            if new:
+                _encode(new, known, frontend, path)
     return [known[key] for key in keys]
 
 

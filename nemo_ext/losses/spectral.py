@@ -33,18 +33,23 @@ def mel_l1(predicted: Tensor, target: Tensor, spec: MelSpec) -> Tensor:
     return F.l1_loss(log_mel(predicted, spec), log_mel(target, spec))
 
 
-def multi_resolution_stft(predicted: Tensor, target: Tensor, spec: MelSpec, n_ffts: Sequence[int]) -> Tensor:
+def multi_resolution_stft(
+    predicted: Tensor, target: Tensor, spec: MelSpec, n_ffts: Sequence[int], share: float = 1.0
+) -> Tensor:
     """Spectral convergence plus log-magnitude L1 of two ``(B, T_audio)`` waveforms, mean over ``n_ffts``: a scalar.
 
-    The convergence is a quotient of norms over the whole batch, the parts of it on other ranks included.
+    The convergence is a quotient of norms over the whole batch, the parts of it on other ranks included. ``share``:
+    what the mean over this part counts for beside theirs; 0 for a spare part, which is not in the norms either.
     """
+    if not share:
+        predicted, target = 0.0 * predicted, 0.0 * target
     losses = []
     for n_fft in n_ffts:
         resolution = dataclasses.replace(spec, n_fft=n_fft, win_length=n_fft, hop_length=n_fft // 4)
         ours, theirs = magnitude(predicted, resolution), magnitude(target, resolution)
         missed, there = _norm_over_ranks(ours - theirs), _norm_over_ranks(theirs)
         convergence = missed / (there + _FLOOR)  # the guard keeps a batch of digital silence finite
-        losses.append(convergence + F.l1_loss(torch.log(ours + _FLOOR), torch.log(theirs + _FLOOR)))
+        losses.append(convergence + share * F.l1_loss(torch.log(ours + _FLOOR), torch.log(theirs + _FLOOR)))
     return torch.stack(losses).mean()
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lightning.pytorch import Trainer, seed_everything  # isort: skip
 from nemo_ext.config import as_yaml
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
+from nemo_ext.data import cache
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
 from nemo_ext.training.average import Average, spoken_with
@@ -134,17 +135,15 @@ def _check_options(config: TrainConfig) -> None:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Keep a second training out of the same folder."""
-    import fcntl
-
-    if not first_process():
-        yield
-        return
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise NemoExtError(f"another training is writing to {out}: wait for it, or give another out=") from error
+    """Keep a second training out of the same folder, where its disk knows locks."""
+    with ExitStack() as held:
+        if first_process():
+            try:
+                held.enter_context(cache.alone(out / ".lock"))
+            except BlockingIOError as error:
+                raise NemoExtError(
+                    f"another training is writing to {out}: wait for it, or give another out="
+                ) from error
         yield
 
 

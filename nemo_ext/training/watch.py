@@ -67,7 +67,7 @@ def _broken(batch: Any) -> list[str]:
     for f in dataclasses.fields(batch):
         value = getattr(batch, f.name)
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            bad |= ~torch.isfinite(value).flatten(1).all(1).cpu()
+            bad |= ~torch.isfinite(value).reshape(len(batch.ids), -1).all(1).cpu()
     return [name for name, is_bad in zip(batch.ids, bad.tolist(), strict=True) if is_bad]
 
 

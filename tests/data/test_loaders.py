@@ -148,3 +148,27 @@ def test_real_speech(
         stats = torch.tensor([[voices[i].pitch_mean, voices[i].pitch_std] for i in batch.voice_ids])
         hz = (batch.pitch_normalized * stats[:, 1:] + stats[:, :1])[batch.pitch_normalized != 0]
         assert 64.9 < hz.min() < hz.max() < 600.1
+
+
+def test_what_is_drawn_for_an_utterance_follows_from_seed_and_epoch(corpus: Corpus) -> None:
+    """However many share its batch; a validation draws the same every time."""
+
+    def drawn(loaders: list[Any], epoch: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for loader in loaders:
+            loader.batch_sampler.set_epoch(epoch)
+            for batch in loader:
+                assert batch.drawn is not None
+                found |= dict(zip(batch.ids, batch.drawn.tolist(), strict=True))
+        return found
+
+    alone = [acoustic(corpus, seed=1)[0]]
+    shared = [acoustic(corpus, seed=1, rank=rank, world_size=2)[0] for rank in range(2)]
+    first = drawn(alone, 0)
+    assert all(0.0 <= value < 1.0 for value in first.values())
+    assert len(set(first.values())) == len(corpus.train)
+    assert drawn(shared, 0) == first
+    assert drawn(alone, 1) == drawn(shared, 1) != first
+    assert drawn([acoustic(corpus, seed=2)[0]], 0) != first
+    validation = acoustic(corpus)[1]
+    assert drawn([validation], 0) == drawn([validation], 5)

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +13,7 @@ from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.features import FeatureConfig, FeatureStore
 from nemo_ext.data.prepare import Prepared, base_voices, prepare
 from nemo_ext.errors import NemoExtError
+from nemo_ext.types import Utterance
 
 
 def test_goes_on_from_where_it_stopped(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +40,56 @@ def test_processes_give_the_same(corpus: Corpus, tmp_path: object) -> None:
     assert spread.entries == inline.entries
     for utterance in corpus.utterances:
         np.testing.assert_array_equal(spread.load(utterance).mel, inline.load(utterance).mel)
+
+
+_ALSO = """
+import sys
+from nemo_ext.corpus.manifest import load_corpus
+from nemo_ext.data.features import FeatureStore
+from nemo_ext.data.prepare import prepare
+
+corpus = load_corpus(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(prepare(corpus.utterances, FeatureStore(corpus.dir)).made)
+"""
+
+
+def test_processes_that_train_together_make_each_once(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process finds everything missing and waits for this one, which then leaves it nothing to do."""
+    make, begun = FeatureStore.make, []
+    other = subprocess.Popen(
+        [sys.executable, "-c", _ALSO, str(corpus.dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert other.stdout.readline() == "ready\n"
+
+    def while_it_waits(store: FeatureStore, utterance: Utterance) -> object:
+        if not begun:
+            begun.append(utterance)
+            other.stdin.write("\n")
+            other.stdin.flush()
+            lock = store.cache_dir / store.fingerprint / ".lock"
+            until(lambda: any(f"{lock.stat().st_ino} " in row and "->" in row for row in locks()))
+        return make(store, utterance)
+
+    monkeypatch.setattr(FeatureStore, "make", while_it_waits)
+    assert prepare(corpus.utterances, FeatureStore(corpus.dir)).made == 12
+    assert other.stdout.read() == "0\n"
+    assert other.wait() == 0
+
+
+def locks() -> list[str]:
+    """Locks of the machine, one a row; ``->`` marks a process that waits for one."""
+    return Path("/proc/locks").read_text(encoding="ascii").splitlines()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
 
 
 def test_shows_how_far_it_is(corpus: Corpus, capfd: pytest.CaptureFixture[str]) -> None:

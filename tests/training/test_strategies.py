@@ -28,6 +28,7 @@ HIFIGAN = [
 ]
 NO_CHANCE = ["model.dropout=0.0", "model.attention_dropout=0.0"]
 FIRST, STEPS = 200, 20  # FastPitch alone; then each way
+PARTS = {"acoustic": "fastpitch-alone", "vocoder": "hifigan-alone"}  # of a joint model, of the runs before
 
 
 def together(lines: list[list[str]], *failure: str, ranks: int = 2) -> subprocess.CompletedProcess[str]:
@@ -105,6 +106,26 @@ def test_what_they_save_is_whole(runs, model, how):
         assert all(theirs["state"][k]["exp_avg"].shape == v["exp_avg"].shape for k, v in ours["state"].items())
     restored = _nemo.restore(runs / f"{model}-{how}" / "model.nemo")
     assert not any(p.isnan().any() for p in restored.parameters())
+
+
+@pytest.mark.slow
+def test_a_model_of_both_learns_what_it_learns_alone(runs, options, tmp_path):
+    """Segments are where they are with one process, and each utterance's counts as much, however few a rank has."""
+
+    def line(how: str) -> list[str]:
+        strategy = [] if how == "alone" else [f"strategy={how}"]
+        acoustic = [o for o in options(tmp_path / how, *strategy, model="fastpitch") if not o.startswith("model")]
+        given = [f"model.{part}={runs / name / 'model.nemo'}" for part, name in PARTS.items()]
+        chosen = ["model=fastpitch_hifigan", "model.segment_frames=16", "model.adversarial_from_step=0", *given]
+        return [*chosen, *acoustic, "model.optim.lr=2e-4", f"trainer.max_steps={STEPS}"]
+
+    for how, ranks in (("alone", 1), ("ddp", 2)):
+        ended = together([line(how)], ranks=ranks)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    alone, shared = losses(tmp_path / "alone"), losses(tmp_path / "ddp")
+    assert sorted(alone) == sorted(shared) == list(range(1, STEPS + 1))
+    for step, loss in alone.items():
+        assert shared[step] == pytest.approx(loss, rel=1e-5), step
 
 
 @pytest.mark.slow

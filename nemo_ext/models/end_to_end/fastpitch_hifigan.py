@@ -121,10 +121,14 @@ class FastPitchHifiGan(GanVocoder):
 
     def attempt(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Segments of predicted audio, of the recordings, and FastPitch's losses, weighed."""
-        # torch's own chance: it is a function of the step (training/chance.py)
-        starts = torch.rand(len(batch.ids), device=batch.mel.device) * self._places(batch)
-        losses, made, real, _ = self._segments(batch, starts.long())
+        if batch.drawn is None:
+            raise NemoExtError("a batch without `drawn`, which says where its segments are: acoustic_loaders gives it")
+        losses, made, real, _ = self._segments(batch, (batch.drawn * self._places(batch)).long())
         return made, real, {name: self.settings.losses.acoustic * value for name, value in losses.items()}
+
+    def share(self, batch: Batch) -> float:
+        """Every utterance gives one segment; FastPitch's losses know their own shares."""
+        return batch.portion.utterances
 
     def _places(self, batch: Batch) -> Tensor:
         """``(B,)`` how many frames of each utterance a segment may begin at."""

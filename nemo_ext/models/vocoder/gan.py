@@ -162,17 +162,18 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """One step of the discriminators, where they take part, and one of the generator; logs under ``train/``."""
         weigh = self.settings.losses
         made, real, own = self.attempt(batch)
+        share = self.share(batch)
         since = self.settings.adversarial_from_step
         adversarial = self.discriminators is not None and since is not None and self.global_step >= since
         logged: dict[str, Tensor] = {}
         if adversarial:
-            logged["disc"] = self._teach_discriminators(real, made.detach())
+            logged["disc"] = self._teach_discriminators(real, made.detach(), share)
 
-        mel, stft = self.spectral_losses(made, real)
+        mel, stft = self.spectral_losses(made, real, share)
         logged |= {"mel": mel, "stft": stft, **own}
         loss = weigh.mel * mel + weigh.stft * stft + sum(own.values())
         if adversarial and self.global_step >= (since or 0) + self.settings.discriminator_warmup:
-            logged["gen"], logged["fm"] = self._ask_discriminators(real, made)
+            logged["gen"], logged["fm"] = (share * value for value in self._ask_discriminators(real, made))
             loss = loss + weigh.generator * logged["gen"] + weigh.feature_matching * logged["fm"]
         optimizer = self._stepped()[0]
         optimizer.zero_grad()
@@ -190,6 +191,13 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         found = self.optimizers()
         return found if isinstance(found, list) else [found]
 
+    def share(self, batch: Any) -> float:  # noqa: ARG002
+        """What a mean over the segments of ``batch`` counts for beside those of other processes: 1 where all are even.
+
+        ``own_losses`` are counted already.
+        """
+        return 1.0
+
     def attempt(self, batch: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Audio ``(B, T_audio)`` that is made of ``batch``, the recording's, and what ``own_losses`` gives."""
         return self(batch.mel), batch.audio, self.own_losses(batch)
@@ -198,13 +206,13 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """Weighed losses by name of a part of the generator that not every vocoder has."""
         return {}
 
-    def spectral_losses(self, made: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    def spectral_losses(self, made: Tensor, real: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor]:
         """Unweighted mel L1 up to half the sample rate, and multi-resolution STFT loss (0 where it has no weight)."""
         weigh = self.settings.losses
-        mel = mel_l1(made, real, full_band(self.mel_spec))
+        mel = share * mel_l1(made, real, full_band(self.mel_spec))
         if not weigh.stft:
             return mel, mel.new_zeros(())
-        return mel, multi_resolution_stft(made, real, self.mel_spec, weigh.stft_n_ffts)
+        return mel, multi_resolution_stft(made, real, self.mel_spec, weigh.stft_n_ffts, share)
 
     def _judge(self, real: Tensor, made: Tensor) -> tuple[Verdict, Verdict]:
         assert self.discriminators is not None
@@ -214,11 +222,11 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
             verdict = verdict + discriminator(both)
         return verdict.split()
 
-    def _teach_discriminators(self, real: Tensor, made: Tensor) -> Tensor:
+    def _teach_discriminators(self, real: Tensor, made: Tensor, share: float) -> Tensor:
         assert self.discriminators is not None
         optimizer = self._stepped()[1].optimizer  # Lightning's own is not asked: it would count the step
         verdicts = self._judge(real, made)
-        loss = discriminator_loss(verdicts[0].scores, verdicts[1].scores, self.settings.losses.adversarial)  # type: ignore[arg-type]
+        loss = share * discriminator_loss(verdicts[0].scores, verdicts[1].scores, self.settings.losses.adversarial)  # type: ignore[arg-type]
         optimizer.zero_grad()
         self.manual_backward(loss)
         nn.utils.clip_grad_norm_(self.discriminators.parameters(), self.settings.gradient_clip)
