@@ -12,11 +12,21 @@ from torch import Tensor, distributed
 def log_training(module: Any, losses: Mapping[str, Tensor], size: int) -> None:
     """Log ``losses`` of the whole batch under ``train/``: the mean over ranks, in one reduction for all of them.
 
+    A batch that is taken in parts is told with its last one, by the mean over them; what is logged before is a part of
+    that mean.
+
     ``module``: the LightningModule whose step it is; ``size``: utterances that are here.
     """
+    trainer = module.trainer
     names = list(losses)
     values = torch.stack([losses[name].detach().float() for name in names])
-    if module.trainer.world_size > 1:
+    if trainer.world_size > 1:
         distributed.all_reduce(values)
-        values = values / module.trainer.world_size
+        values = values / trainer.world_size
+    if trainer.accumulate_grad_batches > 1:
+        step, parts_before = getattr(module, "told", (None, None))
+        values = values / trainer.accumulate_grad_batches
+        if step == trainer.global_step:
+            values = values + parts_before
+        module.told = (trainer.global_step, values)
     module.log_dict({f"train/{name}": value for name, value in zip(names, values, strict=True)}, batch_size=size)
