@@ -1,4 +1,4 @@
-"""What a training step tells of its losses."""
+"""What the steps of a training and of a validation tell of their losses."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def log_training(module: Any, losses: Mapping[str, Tensor], size: int) -> None:
             values = values + parts_before
         module.told = (trainer.global_step, values)
     module.log_dict({f"train/{name}": value for name, value in zip(names, values, strict=True)}, batch_size=size)
+
+
+def log_validation(module: Any, values: Mapping[str, Tensor | float], batch: Any) -> None:
+    """Log ``values`` of ``batch`` under ``val/``: of a whole validation, the mean over its batches and ranks.
+
+    Each is a mean over what is here of the batch, weighed by its share (``batch.portion``), so that it comes to the
+    same however the batch was dealt out. A batch counts by its utterances.
+
+    ``module``: the LightningModule that is validated.
+    """
+    named = {f"val/{name}": value for name, value in values.items()}
+    size = batch.portion.whole or len(batch.ids)
+    module.log_dict(named, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
