@@ -266,7 +266,7 @@ class _AcousticWork:
     def batch(self, keys: Sequence[int], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Batch:
         for row, heard in enumerate(samples):
             mel[row, :, heard.frames :] = 0.0
-        return dataclasses.replace(collate_acoustic(self.dataset.__getitems__(keys)), mel=mel, energy=other)
+        return dataclasses.replace(collate_acoustic(self.dataset.without_mels(keys)), mel=mel, energy=other)
 
 
 def dali_acoustic_loader(

@@ -121,27 +121,43 @@ class AcousticDataset(Dataset[AcousticItem]):
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> AcousticItem:
+        features = self.store.load(self.utterances[index])
+        return self._item(index, features.mel, features.pitch, features.energy)
+
+    def _item(self, index: int, mel: np.ndarray, pitch: np.ndarray, energy: np.ndarray) -> AcousticItem:
         utterance, voice_id = self.utterances[index], self.voice_ids[index]
-        features, voice = self.store.load(utterance), self.voices[voice_id]
-        normalized = (features.pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
-        normalized[features.pitch == 0] = 0.0
+        voice = self.voices[voice_id]
+        normalized = (pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
+        normalized[pitch == 0] = 0.0
         return AcousticItem(
             id=utterance.id,
             tokens=self.tokens[index],
-            mel=features.mel,
+            mel=mel,
             pitch_normalized=normalized,
-            energy=features.energy,
+            energy=energy,
             voice_id=voice_id,
             style_id=self._style_id(index),
             embedding=None if self.embeddings is None else self.embeddings[index],
-            audio=_heard(self.store, utterance, 0, features.mel.shape[1]) if self.audio else None,
+            audio=_heard(self.store, utterance, 0, mel.shape[1]) if self.audio else None,
         )
 
     def __getitems__(self, indices: Sequence[int]) -> Items[AcousticItem]:
         """What a loader asks for: the items of a part of a batch, and what they count for in it."""
+        return self._part([self[i] for i in indices], indices)
+
+    def without_mels(self, indices: Sequence[int]) -> Items[AcousticItem]:
+        """The same for a loader that makes mel and energy itself: they are zeros, and what is kept is not read."""
+        bands, found = self.store.config.mel.n_mels, []
+        for index in indices:
+            pitch = self.store.pitch(self.utterances[index])
+            nothing = np.broadcast_to(np.float32(0.0), (bands, len(pitch)))  # a number in memory
+            found.append(self._item(index, nothing, pitch, nothing[0]))
+        return self._part(found, indices)
+
+    def _part(self, items: Sequence[AcousticItem], indices: Sequence[int]) -> Items[AcousticItem]:
         draw = indices.draw if isinstance(indices, Share) else (0, 0)
         drawn = [fraction(*draw, self.utterances[i].id) for i in indices]
-        return Items([self[i] for i in indices], self._portion(indices), drawn)
+        return Items(items, self._portion(indices), drawn)
 
     def _portion(self, indices: Sequence[int]) -> Portion:
         if not isinstance(indices, Share) or indices.parts == 1:

@@ -11,6 +11,7 @@ from torch.utils.data import Sampler
 
 from nemo_ext.data.randomness import generator
 from nemo_ext.errors import NemoExtError
+from nemo_ext.losses.ranks import together
 from nemo_ext.types import Portion
 
 
@@ -27,19 +28,15 @@ class Place:
     def rank(self) -> int:
         """From 0."""
         if self._rank is None:
-            return int(distributed.get_rank()) if _together() else 0
+            return int(distributed.get_rank()) if together() else 0
         return self._rank
 
     @property
     def world_size(self) -> int:
         """How many processes."""
         if self._world_size is None:
-            return int(distributed.get_world_size()) if _together() else 1
+            return int(distributed.get_world_size()) if together() else 1
         return self._world_size
-
-
-def _together() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
 
 
 class Share(list[int]):

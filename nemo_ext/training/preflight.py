@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, Trainer
 
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import cores
 from nemo_ext.training import pictures
 from nemo_ext.training.average import averaged
 
@@ -248,11 +249,6 @@ def parameters(model: Any) -> int:
         return count
     with torch.device("meta"):
         return count + sum(int(p.numel()) for p in model.build_discriminators().parameters())
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_threads(wanted: int) -> None:
