@@ -89,7 +89,7 @@ class SpikeGuard(Callback):
         if trainer.global_step == self._seen_step:  # a part of a step: gradients are still added up
             return
         self._seen_step = trainer.global_step
-        whole = torch.stack([part for part, _ in self._parts]).mean()
+        whole = torch.stack([part for part, _ in self._parts]).sum()  # Lightning has divided each by their number
         self._pending.append((self._seen_step, whole, list(dict.fromkeys(i for _, ids in self._parts for i in ids))))
         self._parts = []
         if trainer.global_step % self.every == 0 or trainer.global_step >= trainer.max_steps:
