@@ -53,7 +53,7 @@ class Work(Protocol):
         """What is heard for a batch of the sampler's ``keys``."""
         ...
 
-    def batch(self, keys: Sequence[Any], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Any:
+    def batch(self, keys: Any, samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Any:
         """The batch of ``samples``: log-mel ``(B, n_mels, T_mel)``, and the other output of ``Graph``."""
         ...
 

@@ -163,8 +163,10 @@ class AcousticDataset(Dataset[AcousticItem]):
         if not isinstance(indices, Share) or indices.parts == 1:
             return Portion()
         here, whole = self._counts([] if indices.spare else indices), self._counts(indices.whole)
-        shares = (indices.parts * ours / max(all_, 1) for ours, all_ in zip(here, whole, strict=True))
-        return Portion(*shares, whole=len(indices.whole))
+        utterances, frames, tokens, labelled = (
+            indices.parts * ours / max(all_, 1) for ours, all_ in zip(here, whole, strict=True)
+        )
+        return Portion(utterances, frames, tokens, labelled, len(indices.whole))
 
     def _counts(self, indices: Sequence[int]) -> tuple[int, int, int, int]:
         """Utterances, frames, tokens and labelled utterances, in the order of Portion."""

@@ -465,7 +465,9 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         losses, mel, alignment = self.learn(batch)
         losses = fastpitch_parts.in_proportion({**losses, "mel_l1": fastpitch_parts.mel_l1(mel, batch)}, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
-        told = {k: losses[k] for k in ("align", "bin", "duration", "pitch", "style", "speaker") if k in losses}
+        told: dict[str, Tensor | float] = {
+            k: losses[k] for k in ("align", "bin", "duration", "pitch", "style", "speaker") if k in losses
+        }
         log_validation(self, {"loss": loss, "mel": losses["mel_l1"], **told}, batch)
         return {"alignment": alignment}
 
