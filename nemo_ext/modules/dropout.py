@@ -15,7 +15,7 @@ _STEPS = 1 << 16  # values of 16 bits
 class Dropout(nn.Dropout):
     """``nn.Dropout``, quicker on a CPU while it trains; elsewhere, and under torch.compile, torch's own."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+    def forward(self, input: Tensor) -> Tensor:
         """``input`` of any shape -> the same, with elements dropped and the others scaled."""
         kept = round((1.0 - self.p) * _STEPS)
         ours = self.training and not self.inplace and input.device.type == "cpu" and 0 < kept < _STEPS

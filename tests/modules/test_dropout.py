@@ -58,5 +58,6 @@ def test_quicken_replaces_torchs_alone():
     quicken(model.eval())
     assert [type(model[i]) for i in (1, 3)] == [Dropout, nn.Dropout1d]
     assert type(model[2]["d"]) is Dropout
-    assert model[1].p == 0.2 and not model[1].training
+    assert model[1].p == 0.2
+    assert not model[1].training
     assert list(model.state_dict()) == before
