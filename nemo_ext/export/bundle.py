@@ -33,6 +33,7 @@ FORMAT = 1  # raise it when the meaning of a bundle changes
 INDEX, TEXT, LEXICON, STYLE, PARITY = "bundle.json", "text.json", "lexicon.tsv", "style.safetensors", "parity.json"
 VOICES, ENGINES = "voices", "engines"
 LAYOUTS = ("open", "riva")
+RIVA_GRAPH = "acoustic_riva"  # the graph of the Riva layout
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nemo_ext import voices
 from nemo_ext.corpus.progress import Progress, clock
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.export import bundle as bundles
-from nemo_ext.export.bundle import INDEX, PARITY, VOICES, Bundle
+from nemo_ext.export.bundle import INDEX, RIVA_GRAPH, VOICES, Bundle
 from nemo_ext.export.config import TARGETS, ExportConfig
 from nemo_ext.export.files import whole_folder
 from nemo_ext.export.subvoices import Tables, tables
 from nemo_ext.types import check_mels
 from nemo_ext.voices import SUFFIX, Voice
 
-RIVA_GRAPH = "acoustic_riva"
 _ENGINES = ("tensorrt", "tensorrt_rtx")
 
 
@@ -116,6 +111,8 @@ def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None, kept: Pat
         from nemo_ext.export import tensorrt
 
         print(tensorrt.table(tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)))
+    from nemo_ext.export.compare import compare
+
     compare(acoustic, vocoder, bundle, cast, cfg.precision, rows)
     made = _triton(cfg, bundle, rows) if rows is not None and "triton" in cfg.targets else []
     made += _riva(cfg, bundle, cast) if "riva" in cfg.targets else []
@@ -179,61 +176,6 @@ def write_graphs(acoustic: Any, vocoder: Any, bundle: Bundle, precision: str, ro
             path, example = bundle.dir / f"{name}.onnx", onnx.example(graph, acoustic)
             bundle.graphs[name] = onnx.export(graph, example, path, of, filled if name == RIVA_GRAPH else None)
             progress.step()
-
-
-def compare(
-    acoustic: Any,
-    vocoder: Any,
-    bundle: Bundle,
-    cast: Sequence[Voice],
-    precision: str,
-    tables_inside: Tables | None = None,
-) -> None:
-    """Write parity.json, say the worst case of each graph and backend.
-
-    ``tables_inside``: of the graph of Riva's layout, where there is one.
-
-    Raises:
-        NemoExtError: one is beyond the tolerance.
-    """
-    from nemo_ext.export import parity
-
-    vectors = np.stack([voice.vector for voice in cast])
-    styles = [style for voice in cast for style in voice.styles.values()] or [np.zeros(bundle.style_size, np.float32)]
-    mels = [parity.mel_of(acoustic, vectors, frames, batch) for frames, batch in ((30, 1), (400, 1), (100, 8))]
-    rows: list[parity.Row] = []
-    opened = _sessions(bundle)
-    counts = {"acoustic": len(parity.CASES), RIVA_GRAPH: len(parity.RIVA_CASES), "vocoder": len(mels)}
-    total = sum(counts.get(name, 2) for name, _ in opened)
-    with Progress(total, "comparing graphs and models") as progress:
-        for name, open_one in opened:
-            session = open_one()
-            if name == "acoustic":
-                rows += parity.acoustic(acoustic, session, precision, vectors, np.stack(styles), progress)
-            elif name == RIVA_GRAPH:
-                assert tables_inside is not None
-                rows += parity.riva(acoustic, session, precision, tables_inside, progress)
-            elif name == "vocoder":
-                rows += parity.vocoder(vocoder, session, precision, mels, progress)
-            else:
-                rows += parity.style_encoder(acoustic, session, progress)
-    told = json.dumps(parity.report(rows, precision), indent=1) + "\n"
-    (bundle.dir / PARITY).write_text(told, encoding="utf-8")
-    print(parity.worst(rows))
-    parity.refuse(rows)
-
-
-def _sessions(bundle: Bundle) -> list[tuple[str, Callable[[], Any]]]:
-    """Every graph on every backend that is here: ONNX Runtime, and its engines where there is an NVIDIA GPU."""
-    from nemo_ext.runtime.choose import gpu_present, open_session
-
-    found: list[tuple[str, Callable[[], Any]]] = [
-        (name, partial(open_session, bundle.path(name), "onnxruntime")) for name in bundle.graphs
-    ]
-    for engine in bundle.engines if gpu_present() else ():
-        made = bundle.dir / engine.file
-        found.append((engine.graph, partial(open_session, bundle.path(engine.graph), "tensorrt", engine=made)))
-    return found
 
 
 def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, kept: Path) -> list[Voice]:

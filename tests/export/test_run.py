@@ -12,7 +12,7 @@ from nemo_ext import _nemo, voices
 from nemo_ext.cli import main
 from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError
-from nemo_ext.export import bundle, parity, run
+from nemo_ext.export import bundle, cases, parity, run
 from tests.conftest import toy_vocoder
 
 
@@ -24,8 +24,8 @@ def models(toy_export: Any, tmp_path_factory: pytest.TempPathFactory) -> list[st
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cases of the comparison; all of them: test_onnx.py."""
-    monkeypatch.setattr(parity, "CASES", parity.CASES[:2])
-    monkeypatch.setattr(parity, "RIVA_CASES", parity.CASES[1:2])
+    monkeypatch.setattr(cases, "CASES", cases.CASES[:2])
+    monkeypatch.setattr(cases, "RIVA_CASES", cases.CASES[1:2])
 
 
 def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, few, capsys):
