@@ -77,10 +77,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_gpu.FakeRuntime]:
     cuda.shared.cache_clear()
 
 
-def engine(
-    bundle: Bundle, graph: str, profiles: ProfileConfig, kind: str = "sm89", library: str = "tensorrt"
-) -> Engine:
+def engine(bundle: Bundle, graph: str, profiles: ProfileConfig, kind: str = "sm89") -> Engine:
     """What stands in for an engine that was built for ``graph``."""
+    library = "tensorrt_rtx" if kind == "any" else "tensorrt"
     taken = shapes(profiles, bundle.graphs[graph].inputs, graph)
     name = f"engines/{graph}-{library}-{'.'.join(VERSION.split('.')[:3])}-{kind}.engine"
     fake_gpu.engine(bundle.path(graph), taken, bundle.dir / name)
