@@ -36,6 +36,7 @@ CASES = (
     Case("eight, tokens without a frame", tuple(USUAL - 7 * i for i in range(TOGETHER)), skip=True),
 )
 RIVA_CASES = (CASES[1], CASES[3], CASES[4])
+RAGGED = Case("eight, one after the other", CASES[4].lens)
 MELS = tuple(Case(f"{batch} of {n} frames", (n,) * batch) for n, batch in ((30, 1), (400, 1), (100, TOGETHER)))
 REFERENCES = (Case("1 references", (40,)), Case("4 references", (400, 300, 200, 57)))
 

@@ -1,4 +1,7 @@
-"""A bundle against its models: every graph on every backend that is here, in the cases that each of them takes."""
+"""A bundle against its models: every graph on every backend that is here, in the cases that each of them takes.
+
+The ragged graphs of Triton and Riva are compared with the dense ones that they were made of.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nemo_ext.corpus.progress import Progress
-from nemo_ext.export import cases, parity
+from nemo_ext.export import cases, parity, riva_archive
 from nemo_ext.export.bundle import PARITY, RIVA_GRAPH, Bundle, Engine
 from nemo_ext.export.cases import Case
 from nemo_ext.export.parity import Left, Row
@@ -19,6 +22,13 @@ from nemo_ext.export.subvoices import Tables
 from nemo_ext.runtime.choose import gpu_present, open_session
 from nemo_ext.runtime.session import Session
 from nemo_ext.voices import Voice
+
+# written by triton.py and riva.py -> the dense graph
+_RAGGED = {
+    "triton/acoustic/1/model.onnx": "acoustic",
+    "triton/acoustic_speaker/1/model.onnx": RIVA_GRAPH,
+    f"riva/fastpitch/{riva_archive.GRAPH}": RIVA_GRAPH,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ def compare(
     precision: str,
     tables_inside: Tables | None = None,
 ) -> None:
-    """Write parity.json, say the worst case of each graph and backend.
+    """Write parity.json, say the worst case of each graph and backend. Triton's and Riva's folders are there already.
 
     ``tables_inside``: of the graph of Riva's layout, where there is one.
 
@@ -52,15 +62,18 @@ def compare(
         NemoExtError: one is beyond the tolerance.
     """
     vectors = np.stack([voice.vector for voice in cast])
-    styles = [style for voice in cast for style in voice.styles.values()] or [np.zeros(bundle.style_size, np.float32)]
+    named = [style for voice in cast for style in voice.styles.values()]
+    styles = np.stack(named or [np.zeros(bundle.style_size, np.float32)])
     mel_of = functools.cache(functools.partial(parity.mel_of, acoustic, vectors))
     targets, left = _targets(bundle)
     rows: list[Row] = []
-    with Progress(sum(len(one.cases) for one in targets), "comparing graphs and models") as progress:
+    ragged = {file: graph for file, graph in _RAGGED.items() if (bundle.dir / file).is_file()}
+    total = sum(len(one.cases) for one in targets) + len(ragged)
+    with Progress(total, "comparing graphs and models") as progress:
         for one in targets:
             session = one.opened(bundle)
             if one.graph == "acoustic":
-                rows += parity.acoustic(acoustic, session, precision, vectors, np.stack(styles), progress, one.cases)
+                rows += parity.acoustic(acoustic, session, precision, vectors, styles, progress, one.cases)
             elif one.graph == RIVA_GRAPH:
                 assert tables_inside is not None
                 rows += parity.riva(acoustic, session, precision, tables_inside, progress, one.cases)
@@ -71,6 +84,16 @@ def compare(
                 rows += parity.style_encoder(acoustic, session, progress, one.cases)
             if hasattr(session, "close"):  # an engine's, whose memory on the GPU the next one needs
                 session.close()
+        for file, graph in ragged.items():
+            speaker = None
+            if graph == "acoustic":
+                asked = parity.ask(acoustic, cases.RAGGED, 0, vectors, styles)
+            else:
+                assert tables_inside is not None
+                asked, speaker = parity.ask_speakers(acoustic, cases.RAGGED, 0, tables_inside)
+            session, dense = (open_session(p, "onnxruntime") for p in (bundle.dir / file, bundle.path(graph)))
+            rows.append(parity.ragged_row(file, session, dense, precision, cases.RAGGED, asked, speaker))
+            progress.step()
     told = json.dumps(parity.report(rows, precision, left), indent=1) + "\n"
     (bundle.dir / PARITY).write_text(told, encoding="utf-8")
     print(parity.worst(rows))

@@ -19,6 +19,7 @@ import torch
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.cases import CASES, LONGEST, REFERENCES, RIVA_CASES, SHORTEST, Case
+from nemo_ext.export.ragged import LENGTHS, PER_TOKEN
 from nemo_ext.export.subvoices import Tables
 from nemo_ext.runtime.session import Session
 
@@ -41,6 +42,7 @@ class Row:
     frames: int = 0  # of the longest utterance in it
     ties: int = 0
     faults: tuple[str, ...] = ()  # what is beyond the tolerance
+    against: str = "torch"  # what it was compared with
 
 
 @dataclass(frozen=True)
@@ -194,18 +196,44 @@ def riva(
     """Compare ``session``, the acoustic graph in Riva's layout, with ``model``: every row of ``tables`` in turn."""
     rows = []
     for seed, case in enumerate(cases):
-        speaker = (seed + np.arange(len(case.lens))) % len(tables.rows)
-        voice, style = tables.rows[speaker].T
-        styles = np.zeros((1, 0), np.float32) if tables.styles is None else tables.styles[style]
-        asked = ask(model, case, 0, tables.voices[voice], styles)
-        # what Riva's layout has no input for
-        for name, neutral in (("semitones", 0.0), ("pitch_range", 1.0)):
-            getattr(asked, name)[:] = neutral
-        if asked.decibels is not None:
-            asked.decibels[:] = 0.0
-        rows.append(acoustic_row(model, session, precision, case, asked, speaker))
+        rows.append(acoustic_row(model, session, precision, case, *ask_speakers(model, case, seed, tables)))
         progress.step()
     return rows
+
+
+def ask_speakers(model: Any, case: Case, seed: int, tables: Tables) -> tuple[Asked, np.ndarray]:
+    """``case`` in Riva's layout, from row ``seed`` of ``tables`` on, and the number of each utterance's row ``(B,)``."""
+    speaker = (seed + np.arange(len(case.lens))) % len(tables.rows)
+    voice, style = tables.rows[speaker].T
+    styles = np.zeros((1, 0), np.float32) if tables.styles is None else tables.styles[style]
+    asked = ask(model, case, 0, tables.voices[voice], styles)
+    # what Riva's layout has no input for
+    for name, neutral in (("semitones", 0.0), ("pitch_range", 1.0)):
+        getattr(asked, name)[:] = neutral
+    if asked.decibels is not None:
+        asked.decibels[:] = 0.0
+    return asked, speaker
+
+
+def ragged_row(
+    name: str, session: Session, dense: Session, precision: str, case: Case, asked: Asked, speaker: np.ndarray | None
+) -> Row:
+    """``session``, the ragged form of the graph ``dense``, against it: texts one after the other, and in rows."""
+    feeds: dict[str, np.ndarray] = asked.feeds() | ({} if speaker is None else {"speaker": speaker.astype(np.int64)})
+    expected = dense.run({port.name: feeds[port.name] for port in dense.inputs})
+    for token in set(PER_TOKEN) & set(feeds):
+        feeds[token] = np.concatenate([row[:n] for row, n in zip(feeds[token], case.lens, strict=True)])
+    feeds[LENGTHS] = np.cumsum([0, *case.lens]).astype(np.int32)
+    got = session.run({port.name: feeds[port.name] for port in session.inputs})
+    faults, worst, frames = [], 0.0, expected["num_frames"]
+    if not np.array_equal(got["num_frames"], frames):
+        faults.append(f"num_frames are {got['num_frames'].tolist()}, expected {frames.tolist()}")
+    else:
+        pairs = [(got["spect"][i, :, :n], expected["spect"][i, :, :n]) for i, n in enumerate(frames)]
+        worst = max(float(np.abs(one - other).max(initial=0.0)) for one, other in pairs)
+        if not worst <= LARGEST[precision]:
+            faults.append(f"mel differs by {worst:.2g}, allowed are {LARGEST[precision]:g}")
+    return Row(name, session.backend, case.name, worst, None, int(frames.max()), 0, tuple(faults), "the dense graph")
 
 
 def vocoder(model: Any, session: Session, precision: str, mels: Sequence[np.ndarray], progress: Progress) -> list[Row]:
@@ -287,7 +315,9 @@ def worst(rows: Sequence[Row]) -> str:
     for key in dict.fromkeys((row.graph, row.backend) for row in rows):
         row = max((row for row in rows if (row.graph, row.backend) == key), key=lambda row: row.worst)
         audio = f", {row.decibels:.0f} dB signal over difference" if row.decibels is not None else ""
-        lines.append(f"  {row.graph}, {row.backend}: differs from torch by {row.worst:.1e} at most{audio} ({row.case})")
+        lines.append(
+            f"  {row.graph}, {row.backend}: differs from {row.against} by {row.worst:.1e} at most{audio} ({row.case})"
+        )
     return "\n".join(lines)
 
 

@@ -111,11 +111,11 @@ def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None, kept: Pat
         from nemo_ext.export import tensorrt
 
         print(tensorrt.table(tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)))
+    made = _triton(cfg, bundle, rows) if rows is not None and "triton" in cfg.targets else []
+    made += _riva(cfg, bundle, cast) if "riva" in cfg.targets else []
     from nemo_ext.export.compare import compare
 
     compare(acoustic, vocoder, bundle, cast, cfg.precision, rows)
-    made = _triton(cfg, bundle, rows) if rows is not None and "triton" in cfg.targets else []
-    made += _riva(cfg, bundle, cast) if "riva" in cfg.targets else []
     bundle.write()
     return bundle, made
 

@@ -10,13 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from nemo_ext import _nemo
+from nemo_ext.errors import NemoExtError
 from nemo_ext.export import cases, compare
 from nemo_ext.export.bundle import Bundle, Engine
 from nemo_ext.export.cases import Case, fitted
+from nemo_ext.export.ragged import write_ragged
+from nemo_ext.export.riva import write_riva
 from nemo_ext.export.tensorrt import ProfileConfig, shapes
+from nemo_ext.export.triton import write_triton
 from nemo_ext.runtime import cuda
 from nemo_ext.runtime.session import Port
 from tests import bindings
@@ -117,3 +123,37 @@ def test_an_engine_of_a_small_profile_is_compared_within_it(
     }
     assert all(row["backend"].startswith("ONNX Runtime") for row in told["rows"] if row["case"] == "longest")
     assert not gpu.memory  # it was given back, engine after engine
+
+
+def test_ragged_graphs_are_compared_with_the_dense_ones(toy_export: Toys, models: Any, copied: Bundle) -> None:
+    write_triton(copied, copied.dir / "triton", subvoices=toy_export.rows.names)
+    about = {"acoustic": toy_export.acoustic, "vocoder": toy_export.vocoder}
+    write_riva(copied, copied.dir / "riva", toy_export.voices, **about)
+    told = compared(copied, toy_export, models)
+    rows = {row["graph"]: row for row in told["rows"] if row["against"] == "the dense graph"}
+    assert set(rows) == {
+        "triton/acoustic/1/model.onnx",
+        "triton/acoustic_speaker/1/model.onnx",
+        "riva/fastpitch/model_graph.onnx",
+    }
+    assert all(row["worst"] < 1e-4 and row["frames"] > 0 and not row["faults"] for row in rows.values())
+
+
+@pytest.mark.parametrize("speakers", [6, 1])
+def test_a_ragged_graph_of_another_model_is_told(
+    toy_export: Toys, models: Any, copied: Bundle, monkeypatch: pytest.MonkeyPatch, speakers: int
+) -> None:
+    """Riva gives a single voice no number, so its graph has no input for one."""
+    for name in ("CASES", "RIVA_CASES", "MELS"):
+        monkeypatch.setattr(cases, name, getattr(cases, name)[:1])
+    dense, out = copied.path("acoustic_riva"), copied.dir / "riva/fastpitch/model_graph.onnx"
+    out.parent.mkdir(parents=True)
+    write_ragged(dense, out, "fp32", pad=0, blank=1, speaker=speakers > 1)
+    rows = dataclasses.replace(toy_export.rows, rows=toy_export.rows.rows[:speakers])
+    compare.compare(*models, copied, toy_export.voices, "fp32", rows)
+    model = onnx.load(out)
+    weight = next(t for t in model.graph.initializer if t.name == "voices")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.1, "voices"))
+    onnx.save(model, out)
+    with pytest.raises(NemoExtError, match=r"riva/fastpitch/model_graph\.onnx on ONNX Runtime.*, eight, one after the"):
+        compare.compare(*models, copied, toy_export.voices, "fp32", rows)
