@@ -19,6 +19,7 @@ from nemo_ext.export.bundle import PARITY, RIVA_GRAPH, Bundle, Engine
 from nemo_ext.export.cases import Case
 from nemo_ext.export.parity import Left, Row
 from nemo_ext.export.subvoices import Tables
+from nemo_ext.export.tensorrt import hindrance
 from nemo_ext.runtime.choose import gpu_present, open_session
 from nemo_ext.runtime.session import Session
 from nemo_ext.voices import Voice
@@ -101,11 +102,14 @@ def compare(
 
 
 def _targets(bundle: Bundle) -> tuple[list[_Target], list[Left]]:
-    """Every graph in ONNX Runtime, and its engines where there is an NVIDIA GPU; and what they leave out."""
+    """Every graph in ONNX Runtime, and the engines that run on the GPU that is here; and what that leaves out."""
     of_graph = {"acoustic": cases.CASES, RIVA_GRAPH: cases.RIVA_CASES, "vocoder": cases.MELS}
     found = [_Target(name, of_graph.get(name, cases.REFERENCES)) for name in bundle.graphs]
     left: list[Left] = []
     for engine in bundle.engines if gpu_present() else ():
+        if reason := hindrance(engine):  # one that an earlier export made elsewhere
+            left.append(Left(engine.graph, engine.file, "", reason))
+            continue
         graph = bundle.graphs[engine.graph]
         taken, why = cases.fitted(of_graph.get(engine.graph, cases.REFERENCES), graph.inputs, engine.profile)
         found.append(_Target(engine.graph, taken, engine))

@@ -202,7 +202,7 @@ def riva(
 
 
 def ask_speakers(model: Any, case: Case, seed: int, tables: Tables) -> tuple[Asked, np.ndarray]:
-    """``case`` in Riva's layout, from row ``seed`` of ``tables`` on, and the number of each utterance's row ``(B,)``."""
+    """``case`` in Riva's layout, from row ``seed`` of ``tables`` on, and the number of each one's row ``(B,)``."""
     speaker = (seed + np.arange(len(case.lens))) % len(tables.rows)
     voice, style = tables.rows[speaker].T
     styles = np.zeros((1, 0), np.float32) if tables.styles is None else tables.styles[style]
