@@ -246,6 +246,7 @@ def _engines(cfg: ExportConfig, bundle: Bundle, previous: Bundle | None) -> None
         print(tensorrt.table(made))
     stay = [engine.file for engine in kept if engine in bundle.engines and engine.file not in built]
     if stay:
+        bundle.engines.sort(key=lambda engine: engine.file in stay)  # those of this GPU are tried first
         print(f"kept, of the same graphs: {', '.join(stay)}")
 
 

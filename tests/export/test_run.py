@@ -73,6 +73,7 @@ def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, fe
     changed = {name for name in before if made.files[name] != before[name]}
     assert changed <= {n for n in before if "riva" in n or "speaker" in n}
     assert [engine.graph for engine in made.engines if engine.gpu == "sm90"] == ["vocoder"]
+    assert made.engines[-1].gpu == "sm90"  # behind those that were built here
     assert "kept, of the same graphs: engines/vocoder-tensorrt-11.4.0-sm90.engine" in capsys.readouterr().out
     assert [p.name for p in out.parent.iterdir()] == ["bundle"]
 
