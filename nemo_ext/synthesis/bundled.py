@@ -85,7 +85,7 @@ class BundledAcoustic:
         """The base voice ``name``, from its file.
 
         Raises:
-            NemoExtError: no base voice has that name, or its file is missing or damaged.
+            NemoExtError: no base voice has that name, or its file is missing, damaged or another model's.
         """
         names = [voice.name for voice in self.voices]
         if name not in names:
@@ -94,7 +94,12 @@ class BundledAcoustic:
         path = self.voice_folder / f"{name}{files.SUFFIX}"
         if Path(name).name != name or not path.is_file():  # a name that no file can have
             raise NemoExtError(f"the base voice '{name}' has no file in {self.voice_folder}: export the bundle again")
-        return files.load(path)
+        voice = files.load(path)  # anybody can copy a file there, also under this name
+        remedy = "export the bundle again, which writes the base voices anew"
+        files.check_base(voice, str(path), self.origin, self.weights_hash(), self.voice_layout, remedy)
+        if self.style_size:
+            files.check_sizes(voice, str(path), self.style_size, self.mel_spec.n_mels)
+        return voice
 
     # ------------------------------------------------------------------ styles
 

@@ -101,6 +101,30 @@ def test_a_voice_file_that_is_copied_there_is_a_voice(tiny_bundle: Path, models:
     voices.save(dataclasses.replace(ada, base_hash="f" * 16), tmp_path / "b/voices/other.voice")
     with pytest.raises(NemoExtError, match=r"other\.voice was made for the base model"):
         pipeline.say("Seven boats.", "other")
+    voices.save(dataclasses.replace(ada, base_hash="f" * 16), tmp_path / "b/voices/ada.voice")
+    with pytest.raises(NemoExtError, match=r"ada\.voice was made for the base model .*: export the bundle again"):
+        nemo_ext.load(bundle=tmp_path / "b", backend="onnxruntime", threads=1).say("Seven boats.", "ada")
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_a_voice_whose_styles_do_not_fit_is_refused(
+    styled_model: Any, styled_bundle: Path, backend: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(styled_bundle, tmp_path / "b")
+    pipeline = (
+        nemo_ext.load(styled_model, toy_vocoder(), "cpu", folder / "voices")
+        if backend == "torch"
+        else nemo_ext.load(bundle=folder, backend=backend, threads=1)
+    )
+    ada = pipeline.cast.find("ada")
+    wrong = dataclasses.replace(ada, styles={"anger": np.zeros(styled_model.style_size + 1, np.float32)})
+    voices.save(wrong, folder / "voices/anna.voice")
+    with pytest.raises(NemoExtError, match=r"anna\.voice: its styles have \d+ values, and those of the base model"):
+        pipeline.say("Seven boats.", "anna", style="anger")
+    if backend != "torch":  # whose base voices are no files
+        voices.save(wrong, folder / "voices/ada.voice")
+        with pytest.raises(NemoExtError, match=r"ada\.voice: its styles have"):
+            nemo_ext.load(bundle=folder, backend=backend, threads=1).say("Seven boats.", "ada")
 
 
 @pytest.mark.parametrize("wanted", [None, "anger", "anger:0.6+sadness:0.4", "clip", "clip@ada", "tokens"])
