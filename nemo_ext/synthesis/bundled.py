@@ -23,21 +23,31 @@ from nemo_ext.synthesis.sides import Said, differs
 from nemo_ext.types import BaseVoice, MelSpec, Tokens
 from nemo_ext.voices import Vector, Voice, VoiceLayout
 
+PRECISIONS = ("auto", "fp32")
 _ASKED = ("spect", "num_frames", "pitch_predicted", "durations")  # of the acoustic graph's outputs
 
 
-def open_bundle(folder: str | Path, backend: str = "auto", threads: int = 0) -> tuple[BundledAcoustic, VocoderRunner]:
-    """The acoustic model and the vocoder of the bundle in ``folder``; see `open_session` for the other two.
+def open_bundle(
+    folder: str | Path, backend: str = "auto", threads: int = 0, precision: str = "auto"
+) -> tuple[BundledAcoustic, VocoderRunner]:
+    """The acoustic model and the vocoder of the bundle in ``folder``; see `open_session` for ``backend``, ``threads``.
+
+    ``precision``: ``fp32``, or ``auto``, which lets OpenVINO run the vocoder in bf16 on a processor with AMX.
 
     Raises:
         NemoExtError: it is no bundle, one for Riva only, one without a vocoder, or its graphs cannot be run.
     """
+    if precision not in PRECISIONS:
+        raise NemoExtError(
+            f"precision={precision} is not one of {', '.join(PRECISIONS)}{nearest(precision, PRECISIONS)}"
+        )
     found = bundles.read(folder)
     acoustic = BundledAcoustic(found, backend, threads)
     if "vocoder" not in found.graphs:
         raise NemoExtError(f"{found.dir} has no vocoder: export it again with vocoder=MODEL.nemo")
     # a bf16 vocoder is 49 dB from a float32 one; a bf16 acoustic model speaks other durations
-    session = _session(found, "vocoder", backend, threads, "bf16")
+    lowest = "bf16" if precision == "auto" else precision
+    session = _session(found, "vocoder", backend, threads, lowest)
     return acoustic, VocoderRunner(session, found.mel)
 
 

@@ -58,6 +58,7 @@ def load(
     bundle: str | Path | None = None,
     backend: str = "auto",
     threads: int = 0,
+    precision: str = "auto",
 ) -> Pipeline:
     """A voice ready to speak: ``load("A/model.nemo", "B/model.nemo").say("Hello.")``.
 
@@ -69,6 +70,7 @@ def load(
         bundle: folder that ``nemo-ext export`` made, instead of the two models; needs no torch.
         backend: what runs a bundle's graphs, ``auto`` or one of runtime/choose.py.
         threads: of the processor, for a bundle; 0 takes every core.
+        precision: of a bundle: ``auto``, or ``fp32`` for a vocoder that is never run in bf16.
 
     Raises:
         NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec; a
@@ -81,11 +83,13 @@ def load(
             raise NemoExtError(f"device={device} is for models: with bundle= say backend=, which names the device too")
         from nemo_ext.synthesis.bundled import open_bundle
 
-        return Pipeline(*open_bundle(bundle, backend, threads), device, voices)
+        return Pipeline(*open_bundle(bundle, backend, threads, precision), device, voices)
     if acoustic is None:
         raise NemoExtError("acoustic= is missing: give an acoustic model's .nemo file, or bundle=")
     if backend != "auto":
         raise NemoExtError(f"backend={backend} is for bundle=: a .nemo file is run by torch, on device=")
+    if precision != "auto":
+        raise NemoExtError(f"precision={precision} is for bundle=: a .nemo file is run by torch, in float32")
     from nemo_ext.synthesis.models import restored
 
     return Pipeline(restored(acoustic, device), None if vocoder is None else restored(vocoder, device), device, voices)

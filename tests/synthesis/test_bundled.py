@@ -19,6 +19,7 @@ from nemo_ext import _nemo, voices
 from nemo_ext.audio.io import write
 from nemo_ext.cli import main
 from nemo_ext.errors import NemoExtError
+from nemo_ext.runtime import openvino
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.types import Speech
 from tests.conftest import make_bundle, toy_vocoder
@@ -35,7 +36,7 @@ def models(tiny_acoustic: Path) -> Pipeline:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def bundled(tiny_bundle: Path, request: pytest.FixtureRequest) -> Pipeline:
-    return nemo_ext.load(bundle=tiny_bundle, backend=request.param, threads=1)
+    return nemo_ext.load(bundle=tiny_bundle, backend=request.param, threads=1, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,11 @@ def same(one: Speech, other: Speech) -> None:
     np.testing.assert_allclose(one.mel, other.mel, atol=2e-4)
     np.testing.assert_allclose(one.audio, other.audio, atol=2e-4)
     np.testing.assert_allclose(one.token_pitch, other.token_pitch, atol=0.02)
+
+
+def decibels(audio: np.ndarray, right: np.ndarray) -> float:
+    """Of ``right`` over the difference."""
+    return float(10 * np.log10(np.sum(right**2) / max(np.sum((audio - right) ** 2), 1e-12)))
 
 
 def differ(one: Speech, other: Speech) -> bool:
@@ -167,6 +173,19 @@ def test_a_style_from_a_recording_needs_no_torch(styled_bundle: Path, speech: to
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_vocoder_in_bf16_is_switched_off(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "has_bf16", lambda: True)
+    opened = {p: nemo_ext.load(bundle=tiny_bundle, backend="openvino", precision=p) for p in ("auto", "fp32")}
+    assert opened["auto"].backend.endswith("CPU, bf16")
+    assert opened["fp32"].backend.endswith("CPU, fp32")
+    said, right = (opened[p].say(TEXT, "ada") for p in ("auto", "fp32"))
+    assert said.token_frames == right.token_frames
+    np.testing.assert_array_equal(said.mel, right.mel)
+    assert decibels(said.audio, right.audio) > 30
+    with pytest.raises(NemoExtError, match="precision=bf32 is not one of auto, fp32; did you mean 'fp32'"):
+        nemo_ext.load(bundle=tiny_bundle, precision="bf32")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -181,6 +200,7 @@ def test_a_style_from_a_recording_needs_no_torch(styled_bundle: Path, speech: to
         (["bundle=nowhere"], "nowhere is no bundle"),
         ([], "acoustic= is missing: give the path of an acoustic model's .nemo file, or a bundle="),
         (["acoustic=a.nemo", "backend=openvino"], "backend=openvino is for bundle="),
+        (["acoustic=a.nemo", "precision=fp32"], "precision=fp32 is for bundle="),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -237,5 +257,4 @@ def test_fp16_graphs_speak_on_a_processor(tiny_acoustic: Path, models: Pipeline,
     own = models.say(TEXT, "ada")
     assert said.token_frames == own.token_frames
     assert 0.0 < np.abs(said.mel - own.mel).max() < 0.05
-    difference = np.sum((said.audio - own.audio) ** 2) / np.sum(own.audio**2)
-    assert 10 * np.log10(difference) < -30
+    assert decibels(said.audio, own.audio) > 30
