@@ -231,8 +231,9 @@ def _sessions(bundle: Bundle) -> list[tuple[str, Callable[[], Any]]]:
         (name, partial(open_session, bundle.path(name), "onnxruntime")) for name in bundle.graphs
     ]
     for engine in bundle.engines if gpu_present() else ():
-        made = bundle.dir / engine.file
-        found.append((engine.graph, partial(open_session, bundle.path(engine.graph), "tensorrt", engine=made)))
+        path, graph, made = bundle.path(engine.graph), bundle.graphs[engine.graph], [engine.at(bundle.dir)]
+        opened = partial(open_session, path, "tensorrt", 0, made, inputs=graph.inputs, outputs=graph.outputs)
+        found.append((engine.graph, opened))
     return found
 
 

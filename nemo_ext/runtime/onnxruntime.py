@@ -10,7 +10,7 @@ import numpy as np
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.runtime.feeds import check_feeds, check_wanted, first_line, shapes
-from nemo_ext.runtime.session import Feeds, Port
+from nemo_ext.runtime.session import Feeds, Limits, Port
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
@@ -50,6 +50,7 @@ class OnnxSession:
         if used != provider:  # it falls back in silence
             raise NemoExtError(f"ONNX Runtime could not start {provider} here: see that the GPU's driver is installed")
         self.backend = f"ONNX Runtime {runtime.__version__}, {'CUDA' if provider == CUDA else 'CPU'}"
+        self.limits: Limits = {}
         self.inputs: Sequence[Port] = [_port(value) for value in self._session.get_inputs()]
         self.outputs: Sequence[Port] = [_port(value) for value in self._session.get_outputs()]
 

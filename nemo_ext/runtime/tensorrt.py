@@ -16,10 +16,10 @@ import numpy as np
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.runtime import trt
 from nemo_ext.runtime.cuda import Buffer, Cuda, DeviceArray, Pinned, gpu, shared
-from nemo_ext.runtime.session import Port
+from nemo_ext.runtime.feeds import check_feeds
+from nemo_ext.runtime.session import Limits, Port, Shape, named_axes
 
 DeviceFeeds = Mapping[str, np.ndarray | DeviceArray]
-Shape = tuple[int, ...]
 
 
 class TensorRTSession:
@@ -53,13 +53,12 @@ class TensorRTSession:
         self._runtime = self.library.module.Runtime(self.library.logger)
         self._engine = _deserialized(self.path, self.library, self._runtime)
         self.backend = f"{self.library}, {kind}"
-        self.inputs, self.outputs = _ports(self._engine, self.library.module)
-        self.inputs = _told(self.inputs, inputs, self.path)
-        self.outputs = _told(self.outputs, outputs, self.path)
+        found = _ports(self._engine, self.library.module)
+        self.inputs, self.outputs = (
+            named_axes(ports, told, self.path.name) for ports, told in zip(found, (inputs, outputs), strict=True)
+        )
         shapes = {p.name: self._engine.get_tensor_profile_shape(p.name, 0) for p in self.inputs}
-        self.limits: dict[str, tuple[Shape, Shape]] = {
-            name: (tuple(least), tuple(largest)) for name, (least, _, largest) in shapes.items()
-        }
+        self.limits: Limits = {name: (tuple(least), tuple(largest)) for name, (least, _, largest) in shapes.items()}
         self._cache = trt.cache_dir() / f"kernels-{self.library.version}-{kind}"
         self._context = self.context()
         self._buffers = {port.name: Buffer(self.cuda) for port in (*self.inputs, *self.outputs)}
@@ -87,8 +86,7 @@ class TensorRTSession:
         Raises:
             NemoExtError: as ``run``.
         """
-        self.check(feeds)
-        placed = self._upload(feeds)
+        placed = self._upload(self.check(feeds))
         for name, array in placed.items():
             self._context.set_input_shape(name, array.shape)
             self._context.set_tensor_address(name, array.address)
@@ -117,39 +115,13 @@ class TensorRTSession:
         self._uploading = False
         return {name: view.copy() for name, view in views.items()}
 
-    def check(self, feeds: DeviceFeeds) -> None:
-        """Refuse what the engine does not take, before anything is copied.
+    def check(self, feeds: DeviceFeeds) -> dict[str, np.ndarray | DeviceArray]:
+        """``feeds`` as they are copied; what the engine does not take is refused before that.
 
         Raises:
             NemoExtError: it names the input, its shape and the range that is allowed.
         """
-        names = [port.name for port in self.inputs]
-        for name in feeds:
-            if name not in names:
-                raise NemoExtError(f"{self.path.name} has no input '{name}'{nearest(name, names)}")
-        lengths: dict[str, tuple[int, str]] = {}
-        for port in self.inputs:
-            if port.name not in feeds:
-                raise NemoExtError(f"input '{port.name}' is missing: {self.path.name} takes {', '.join(names)}")
-            feed = feeds[port.name]
-            if not isinstance(feed, np.ndarray | DeviceArray) or feed.dtype != np.dtype(port.dtype):
-                found = getattr(feed, "dtype", type(feed).__name__)
-                raise NemoExtError(f"input '{port.name}' is {found}, and the engine takes {port.dtype}")
-            shape = tuple(feed.shape)
-            least, largest = self.limits[port.name]
-            if len(shape) != len(least) or any(not a <= n <= b for a, n, b in zip(least, shape, largest, strict=True)):
-                raise NemoExtError(
-                    f"input '{port.name}' is {_shape(shape)}, and {self.path.name} takes {_shape(least)} to "
-                    f"{_shape(largest)}: give it in smaller parts, or export again with larger profiles"
-                )
-            for axis, length in zip(port.shape, shape, strict=True):
-                if isinstance(axis, str) and axis:
-                    first = lengths.setdefault(axis, (length, port.name))
-                    if first[0] != length:
-                        raise NemoExtError(
-                            f"input '{port.name}' is {_shape(shape)}: its axis {axis} is {length}, and that of "
-                            f"'{first[1]}' is {first[0]}"
-                        )
+        return check_feeds(self.inputs, feeds, self.path.name, self.limits)
 
     def context(self, fixed: bool = False) -> Any:
         """A new execution context; ``fixed``: for one shape, with kernels that are made for it before it runs."""
@@ -257,21 +229,6 @@ def _ports(engine: Any, module: Any) -> tuple[list[Port], list[Port]]:
     return found[module.TensorIOMode.INPUT], found[module.TensorIOMode.OUTPUT]
 
 
-def _told(found: list[Port], told: Sequence[Port], path: Path) -> list[Port]:
-    """The same ports with the names that the graph gives to their axes.
-
-    Raises:
-        NemoExtError: the engine has others than the graph.
-    """
-    if not told:
-        return found
-    ours, graphs = ({(p.name, p.dtype, len(p.shape)) for p in ports} for ports in (found, told))
-    if ours != graphs:
-        names = ", ".join(sorted({name for name, *_ in ours ^ graphs}))
-        raise NemoExtError(f"{path.name} was built from another graph ({names}): export the bundle again")
-    return list(told)
-
-
 def _allocator(module: Any, buffer: Buffer) -> Any:
     """Where an engine puts an output whose size it finds out as it runs."""
 
@@ -296,7 +253,3 @@ def _allocator(module: Any, buffer: Buffer) -> Any:
             return buffer.array(self.shape, dtype)
 
     return Allocator()
-
-
-def _shape(shape: Shape) -> str:
-    return f"({', '.join(map(str, shape))})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def open_bundle(
         raise NemoExtError(f"{found.dir} has no vocoder: export it again with vocoder=MODEL.nemo")
     # a bf16 vocoder is 49 dB from a float32 one; a bf16 acoustic model speaks other durations
     lowest = "bf16" if precision == "auto" else precision
-    session = _session(found, "vocoder", backend, threads, lowest)
+    session = _session(found, "vocoder", backend, threads, lowest, acoustic.elsewhere.append)
     return acoustic, VocoderRunner(session, found.mel)
 
 
@@ -57,6 +57,7 @@ class BundledAcoustic:
     Attributes:
         voices: base voices, the default first.
         voice_folder: where voice files are found by name, those that were copied there later too.
+        elsewhere: what was run without an engine that does not take it, in lines, since somebody last emptied it.
     """
 
     def __init__(self, bundle: Bundle, backend: str = "auto", threads: int = 0) -> None:
@@ -68,7 +69,8 @@ class BundledAcoustic:
         if graph is not None and "voice" not in {port.name for port in graph.inputs}:
             raise NemoExtError(f"{bundle.dir} holds Riva's layout, in which voices are fixed: export the open one")
         self.bundle = bundle
-        self.session: Session = _session(bundle, "acoustic", backend, threads, "fp32")
+        self.elsewhere: list[str] = []
+        self.session: Session = _session(bundle, "acoustic", backend, threads, "fp32", self.elsewhere.append)
         self.frontend = read_text(bundle.dir)
         self.mel_spec: MelSpec = bundle.mel
         self.voices: list[BaseVoice] = bundle.base_voices
@@ -157,7 +159,7 @@ class BundledAcoustic:
             statistics = np.stack([mel.mean(axis=1), styles.typical_deviation])
         normalized = np.where(voiced, (pitch - mean) / deviation, 0.0)
         if self._encoder is None:
-            self._encoder = _session(self.bundle, "style_encoder", *self._opened, "fp32")
+            self._encoder = _session(self.bundle, "style_encoder", *self._opened, "fp32", self.elsewhere.append)
         said = self._encoder.run(
             {
                 "mel": mel[None],
@@ -192,11 +194,20 @@ class BundleSide:
         frames = int(said["num_frames"][0])
         mel = np.ascontiguousarray(said["spect"][0, :, :frames])
         pitch = said["pitch_predicted"][0] * np.float32(voice.pitch_std) + np.float32(voice.pitch_mean)
-        return Said(said["durations"][0], pitch, mel, self.vocoder.decode(mel))
+        audio = self.vocoder.decode(mel)
+        return Said(said["durations"][0], pitch, mel, audio, self._notes())
 
     def copy(self, audio: np.ndarray) -> np.ndarray:
         """See `Side.copy`."""
-        return self.vocoder.decode(log_mel_without_torch(audio, self.acoustic.mel_spec))
+        copied = self.vocoder.decode(log_mel_without_torch(audio, self.acoustic.mel_spec))
+        self._notes()
+        return copied
+
+    def _notes(self) -> list[str]:
+        """What was run without an engine since the last call."""
+        told = list(self.acoustic.elsewhere)
+        self.acoustic.elsewhere.clear()
+        return told
 
     def _feeds(self, tokens: Tokens, voice: Voice, style: Vector | None, settings: Settings) -> dict[str, np.ndarray]:
         """The inputs of the acoustic graph: what FastPitch.predict_mel makes of the same settings."""
@@ -225,9 +236,15 @@ class BundleSide:
         return feeds
 
 
-def _session(bundle: Bundle, graph: str, backend: str, threads: int, precision: str) -> Session:
-    """``graph`` in ``backend``, with an engine where the bundle has one of exactly this graph."""
-    path = bundle.path(graph)
-    of_this = bundle.files.get(bundle.graphs[graph].file)
-    engines = [bundle.dir / e.file for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
-    return open_session(path, backend, threads, engines[0] if engines else None, precision)
+def _session(
+    bundle: Bundle, graph: str, backend: str, threads: int, precision: str, tell: Callable[[str], None]
+) -> Session:
+    """``graph`` in ``backend``, with the engines that the bundle has of exactly this graph."""
+    path, told = bundle.path(graph), bundle.graphs[graph]
+    of_this = bundle.files.get(told.file)
+    engines = [e.at(bundle.dir) for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
+
+    def say(line: str) -> None:
+        tell(f"{graph}: {line}")
+
+    return open_session(path, backend, threads, engines, precision, inputs=told.inputs, outputs=told.outputs, tell=say)

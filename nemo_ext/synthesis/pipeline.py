@@ -47,6 +47,7 @@ class _Piece:
     audio: np.ndarray  # (T_mel * hop,)
     pause: float  # seconds of silence wanted before it
     gain: np.ndarray | None  # (T_text,) dB of single tokens, beside the volume of the whole
+    notes: list[str]
 
 
 def load(
@@ -185,6 +186,7 @@ class Pipeline:
             self._speak(tokens, chosen, manner, settings, pause, volume)
             for (_, tokens), settings, pause in zip(said, planned, pauses, strict=True)
         ]
+        notes += dict.fromkeys(note for piece in pieces for note in piece.notes)
         return self._join(pieces, chosen.name, volume, notes)
 
     def copy(self, audio: np.ndarray) -> np.ndarray:
@@ -207,7 +209,7 @@ class Pipeline:
         said = self.side.speak(tokens, voice, style, settings)
         gain = settings["volume"]
         relative = gain - np.float32(volume) if isinstance(gain, np.ndarray) else None
-        return _Piece(tokens, said.durations, said.pitch, said.mel, _finite(said.audio), pause, relative)
+        return _Piece(tokens, said.durations, said.pitch, said.mel, _finite(said.audio), pause, relative, said.notes)
 
     def _join(self, pieces: list[_Piece], voice: str, volume: float, notes: list[str]) -> Speech:
         spec, hop = self.mel_spec, self.mel_spec.hop_length

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,16 @@ from nemo_ext import _nemo, voices
 from nemo_ext.audio.io import write
 from nemo_ext.cli import main
 from nemo_ext.errors import NemoExtError
-from nemo_ext.runtime import openvino
+from nemo_ext.export import bundle as bundles
+from nemo_ext.export.bundle import Engine
+from nemo_ext.export.tensorrt import ProfileConfig, shapes
+from nemo_ext.runtime import choose, cuda, openvino
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.types import Speech
+from tests import bindings
 from tests.conftest import make_bundle, toy_vocoder
 from tests.models.acoustic.test_styled import labelled, styled
+from tests.runtime import fake_gpu
 
 TEXT = "Seven boats never came home at 3:10. Nobody waited!"
 BACKENDS = ("onnxruntime", "openvino")
@@ -247,6 +254,64 @@ def test_rivas_layout_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     index.write_text(json.dumps(told))
     with pytest.raises(NemoExtError, match="holds Riva's layout"):
         nemo_ext.load(bundle=tmp_path / "b")
+
+
+@pytest.fixture
+def engines(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[ProfileConfig], Path]]:
+    """``engines(profiles)``: the bundle with pretended engines of them (tests/runtime/fake_gpu.py), which can run."""
+    names, api = bindings.Names(next(iter(bindings.RECORDED))), fake_gpu.FakeRuntime()
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_gpu.library(names, api))
+    monkeypatch.setattr(cuda, "bindings", lambda: api)
+    monkeypatch.setattr(choose, "gpu_present", lambda: True)
+
+    def built(profiles: ProfileConfig) -> Path:
+        bundle = bundles.read(shutil.copytree(tiny_bundle, tmp_path / "b"))
+        (bundle.dir / "engines").mkdir()
+        for name, graph in bundle.graphs.items():
+            file, profile = (
+                f"engines/{name}-tensorrt-{names.version}-sm89.engine",
+                shapes(profiles, graph.inputs, graph.file),
+            )
+            fake_gpu.engine(bundle.path(name), profile, bundle.dir / file)
+            made_of = bundle.files[graph.file]
+            bundle.engines.append(Engine(file, name, made_of, "tensorrt", names.version, "sm89", profile))
+        bundle.write()
+        return bundle.dir
+
+    cuda.shared.cache_clear()
+    yield built
+    cuda.shared.cache_clear()
+
+
+def test_engines_speak_what_their_profiles_do_not_hold(
+    engines: Callable[[ProfileConfig], Path], models: Pipeline, speech: torch.Tensor
+) -> None:
+    """A slow or long sentence, a short word, a long recording: in chunks, or by ONNX Runtime, which is noted."""
+    folder = engines(ProfileConfig(frames=[20, 40, 64], text=[2, 20, 30]))
+    pipeline = nemo_ext.load(bundle=folder, threads=1, precision="fp32")
+    assert pipeline.backend.startswith("TensorRT ")
+    assert "vocoder" not in pipeline.backend
+    slow = pipeline.say("Seven boats.", "ada", pace=0.4)
+    assert slow.mel.shape[1] > 64  # in chunks, by the engine
+    same(slow, models.say("Seven boats.", "ada", pace=0.4))
+    assert slow.notes == []
+    for text, asked, where in (
+        (TEXT, {}, r"acoustic: the input 'text' has shape \(1, \d+\), and the engine takes \(1, 2\) to \(8, 30\): "),
+        (
+            "A",
+            {"pace": 4.0},
+            r"vocoder: the input 'spec' has shape \(1, 80, \d+\), and the engine takes ",
+        ),
+    ):
+        said, own = pipeline.say(text, "ada", **asked), models.say(text, "ada", **asked)
+        (note,) = said.notes
+        assert re.match(where, note)
+        assert note.endswith(("CPU ran it", "CPU, fp32 ran it"))
+        same(dataclasses.replace(said, notes=[]), own)
+    recording = speech.numpy()[:44100]
+    np.testing.assert_allclose(pipeline.copy(recording), models.copy(recording), atol=2e-3)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
