@@ -63,11 +63,18 @@ def open_session(
             _log.warning("%s", error)
             return without()
         return session if tell is None else Spared(session, without, tell)
+    if chosen == "cuda":
+        try:
+            return onnxruntime.OnnxSession(path, onnxruntime.CUDA, threads)
+        except NemoExtError as error:
+            if backend != "auto":
+                raise
+            _log.warning("%s is run on the processor: %s", path.name, error)
+            chosen = _of_processor()
     if chosen == "openvino":
         bf16 = precision == "bf16" and openvino.has_bf16()
         return openvino.OpenVinoSession(path, threads, "bf16" if bf16 else "fp32", inputs=inputs, outputs=outputs)
-    provider = onnxruntime.CUDA if chosen == "cuda" else onnxruntime.CPU
-    return onnxruntime.OnnxSession(path, provider, threads)
+    return onnxruntime.OnnxSession(path, onnxruntime.CPU, threads)
 
 
 def choose(backend: str, engines: Sequence[EngineFile] = ()) -> str:
@@ -85,7 +92,7 @@ def choose(backend: str, engines: Sequence[EngineFile] = ()) -> str:
             return "tensorrt"
         if onnxruntime.cuda_available():
             return "cuda"
-    return "openvino" if openvino.installed() else "onnxruntime"
+    return _of_processor()
 
 
 @functools.cache
@@ -97,6 +104,10 @@ def gpu_present() -> bool:
         return False
     count = ctypes.c_int(0)
     return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def _of_processor() -> str:
+    return "openvino" if openvino.installed() else "onnxruntime"
 
 
 def _tensorrt(engines: Sequence[EngineFile], inputs: Sequence[Port], outputs: Sequence[Port]) -> Session:

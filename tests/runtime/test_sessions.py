@@ -221,6 +221,26 @@ def test_an_engine_that_cannot_run_here_is_passed_over_and_said(
         choose.open_session(path, "tensorrt")
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_a_cuda_that_does_not_start_is_passed_over_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ONNX Runtime lists CUDA for a build that has it, and falls back in silence where its libraries are missing."""
+    import onnxruntime
+
+    path = write_graph(tmp_path / "small.onnx")
+    monkeypatch.setattr(choose, "gpu_present", lambda: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "cuda_version", "13.0")
+    with pytest.raises(NemoExtError, match=r"could not start CUDA here: it wants CUDA 13\.0 and cuDNN 9"):
+        choose.open_session(path, "cuda", 1)
+    with caplog.at_level(logging.WARNING):
+        made = choose.open_session(path, "auto", 1)
+    assert made.backend.endswith(("CPU", "CPU, fp32"))
+    assert "small.onnx is run on the processor: ONNX Runtime" in caplog.text
+    assert made.run(feeds())["result"].shape == (2, 3, 600)
+
+
 def test_bf16_is_for_processors_that_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_graph(tmp_path / "small.onnx")
     monkeypatch.setattr(openvino, "has_bf16", lambda: False)
