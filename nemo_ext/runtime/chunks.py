@@ -114,6 +114,7 @@ class CapturedVocoder:
 
         execute()  # once before: the first run of a shape prepares what cannot be captured
         self._cuda.synchronize()
+        self._session.keep_fixed(context)
         if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
             raise NemoExtError(f"{library} cannot capture {self._session.path.name}: run it without CUDA graphs")
         graph = self._cuda.capture(execute)

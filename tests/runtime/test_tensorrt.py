@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -170,15 +171,61 @@ def test_ports_are_read_from_the_engine_where_nobody_tells_them(opened: Open) ->
     assert [p.name for p in session.outputs] == ["spect", "num_frames"]
 
 
-def test_compiled_kernels_are_kept_where_the_library_has_a_cache(
-    opened: Open, names: bindings.Names, tmp_path: Path
+@pytest.fixture
+def kept(tmp_path: Path) -> Callable[[], dict[str, bytes]]:
+    """``kept()``: the files of compiled kernels."""
+    return lambda: {path.name: path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+
+
+def frames(count: int) -> dict[str, np.ndarray]:
+    return {"spec": RNG.standard_normal((1, small_graphs.MELS, count)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("names", bindings.RECORDED, indirect=True)
+def test_a_library_that_compiles_nothing_here_keeps_nothing(opened: Open, kept: Callable[[], dict[str, bytes]]) -> None:
+    session = opened("vocoder")
+    session.run(frames(30))
+    session.close()
+    assert kept() == {}
+
+
+@pytest.mark.parametrize("names", ["tensorrt_rtx"], indirect=True)
+def test_compiled_kernels_are_kept_for_each_engine(opened: Open, kept: Callable[[], dict[str, bytes]]) -> None:
+    session = opened("vocoder")
+    assert kept() == {}
+    session.run(frames(30))
+    ((name, content),) = kept().items()
+    assert (name.startswith("kernels-"), content) == (True, b"kernels")
+    opened("acoustic").close()
+    assert sorted(kept().values()) == [b"kernels"] * 2  # its own file, beside the other's
+    again = opened("vocoder")
+    again.run(frames(30))
+    assert kept()[name] == b"kernels"  # once a start is enough, while it speaks
+    del again  # as does a program that ends without closing anything
+    gc.collect()
+    assert kept()[name] == b"kernelskernels"  # it began with what the first one had compiled
+    CapturedVocoder(opened("vocoder"), small_graphs.REACH, chunk=32)
+    assert kept()[f"{name}-fixed"] == b"kernels"
+
+
+@pytest.mark.parametrize("names", ["tensorrt_rtx"], indirect=True)
+def test_kernels_that_cannot_be_kept_or_read_cost_time_and_nothing_else(
+    opened: Open, kept: Callable[[], dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened("vocoder").keep_kernels()
-    kept = list((tmp_path / "cache").rglob("kernels-*"))
-    assert len(kept) == ("IRuntimeCache" in names.known(""))
-    opened("vocoder").keep_kernels()
-    if kept:
-        assert kept[0].read_bytes() == b"kernelskernels"  # the second start had what the first one compiled
+    session = opened("vocoder")
+    right = session.run(frames(30))["audio"].shape
+    (file,) = (tmp_path / "cache").rglob("kernels-*")
+    file.unlink()
+    file.mkdir()
+    again = opened("vocoder")
+    assert again.run(frames(30))["audio"].shape == right
+    again.close()
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("NEMO_EXT_CACHE", str(tmp_path / "file/cache"))
+    again = opened("vocoder")
+    assert again.run(frames(30))["audio"].shape == right
+    again.close()
 
 
 def test_voices_in_slots_mix_in_a_batch(opened: Open, api: fake_gpu.FakeRuntime, tmp_path: Path) -> None:
