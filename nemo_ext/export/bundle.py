@@ -25,7 +25,7 @@ from typing import Any
 
 from nemo_ext import voices
 from nemo_ext.errors import NemoExtError
-from nemo_ext.runtime.session import EngineFile, Port
+from nemo_ext.runtime.session import Port
 from nemo_ext.types import BaseVoice, MelSpec
 from nemo_ext.voices import VoiceLayout
 
@@ -68,10 +68,6 @@ class Engine:
     version: str
     gpu: str  # what it was built for: "sm90", or "any" for an engine that is finished on the GPU it meets
     profile: dict[str, list[list[int]]]  # input -> least, usual, largest shape
-
-    def at(self, folder: Path) -> EngineFile:
-        """It as a file of the bundle in ``folder``."""
-        return EngineFile(folder / self.file, self.library, self.version, self.gpu)
 
 
 @dataclass

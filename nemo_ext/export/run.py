@@ -226,14 +226,14 @@ def compare(
 def _sessions(bundle: Bundle) -> list[tuple[str, Callable[[], Any]]]:
     """Every graph on every backend that is here: ONNX Runtime, and its engines where there is an NVIDIA GPU."""
     from nemo_ext.runtime.choose import gpu_present, open_session
+    from nemo_ext.runtime.session import EngineFile
 
     found: list[tuple[str, Callable[[], Any]]] = [
         (name, partial(open_session, bundle.path(name), "onnxruntime")) for name in bundle.graphs
     ]
     for engine in bundle.engines if gpu_present() else ():
-        path, graph, made = bundle.path(engine.graph), bundle.graphs[engine.graph], [engine.at(bundle.dir)]
-        opened = partial(open_session, path, "tensorrt", 0, made, inputs=graph.inputs, outputs=graph.outputs)
-        found.append((engine.graph, opened))
+        made = [EngineFile(bundle.dir / engine.file, engine.library, engine.version, engine.gpu)]
+        found.append((engine.graph, partial(open_session, bundle.path(engine.graph), "tensorrt", engines=made)))
     return found
 
 

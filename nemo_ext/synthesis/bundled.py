@@ -16,7 +16,7 @@ from nemo_ext.export.bundle import Bundle
 from nemo_ext.export.style_assets import StyleAssets, read_style
 from nemo_ext.export.text_assets import read_text
 from nemo_ext.runtime.choose import open_session
-from nemo_ext.runtime.session import Session
+from nemo_ext.runtime.session import EngineFile, Session
 from nemo_ext.runtime.vocoder import VocoderRunner
 from nemo_ext.synthesis.prosody import NEUTRAL, Settings
 from nemo_ext.synthesis.sides import Said, differs
@@ -242,7 +242,8 @@ def _session(
     """``graph`` in ``backend``, with the engines that the bundle has of exactly this graph."""
     path, told = bundle.path(graph), bundle.graphs[graph]
     of_this = bundle.files.get(told.file)
-    engines = [e.at(bundle.dir) for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
+    built = [e for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
+    engines = [EngineFile(bundle.dir / e.file, e.library, e.version, e.gpu) for e in built]
 
     def say(line: str) -> None:
         tell(f"{graph}: {line}")
