@@ -17,6 +17,7 @@ from nemo_ext.export import cases, onnx, parity
 from nemo_ext.export.graphs import AcousticGraph, RivaGraph, StyleGraph, VocoderGraph, evaluating
 from nemo_ext.runtime.choose import open_session
 from nemo_ext.runtime.session import Session
+from nemo_ext.synthesis.prosody import LIMITS
 from tests.models.acoustic.test_fastpitch import make
 from tests.models.vocoder.conftest import make_vocoder  # noqa: F401  a fixture
 
@@ -68,6 +69,29 @@ def test_the_graph_is_the_model_on_every_case(model, voices, styles, graphs, pre
     assert 0.0 < worst <= parity.LARGEST[precision]
     assert precision == "fp32" or worst > 1e-4  # float16 was at work
     assert "differs from torch by" in parity.worst(rows)
+
+
+@pytest.mark.parametrize("pace", [0.0, -1.0, 1e-30, 1e-3, -np.inf, np.nan])
+def test_nobody_makes_a_batch_endless(model, voices, styles, graphs, pace):
+    """One asks for what cannot be spoken: its tokens last as long as any may, and the others hear nothing of it."""
+    asked = parity.ask(model, parity.Case("", (9, 30, 12)), 0, voices, styles)
+    right = run(graphs["fp32"]).run(asked.feeds())
+    asked.pace[2] = pace
+    said = run(graphs["fp32"]).run(asked.feeds())
+    longest = model.fastpitch.max_token_duration / LIMITS["pace"][0]
+    assert set(said["durations"][2, :12]) <= {0, longest}
+    assert said["num_frames"][2] >= longest
+    for row, frames in enumerate(right["num_frames"][:2]):
+        assert said["num_frames"][row] == frames > 0
+        mels = (one["spect"][row, :, :frames] for one in (said, right))
+        np.testing.assert_allclose(*mels, atol=1e-4)
+
+
+def test_a_pace_beyond_all_measure_is_no_frame(model, voices, styles, graphs):
+    asked = parity.ask(model, parity.Case("", (9, 12)), 0, voices, styles)
+    asked.pace[1] = np.inf
+    said = run(graphs["fp32"]).run(asked.feeds())
+    assert said["num_frames"][1] == 0 < said["num_frames"][0]
 
 
 def test_a_graph_of_another_model_is_refused(model, voices, styles, tmp_path):

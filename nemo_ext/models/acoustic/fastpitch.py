@@ -410,7 +410,6 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         found = alignment is None
         if alignment is None:
             alignment = self.align(batch, tokens_valid, given.speaker)
-
         durations = alignment.durations
         pitch = average_per_token(batch.pitch_normalized, durations)
         log_durations = self._predict("duration_predictor", encoded, tokens_valid, given)
