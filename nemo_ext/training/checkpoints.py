@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed.tensor import DTensor
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.training.launch import first_process
 from nemo_ext.training.stopping import Stopped, StopSignals
 
 _NAME = re.compile(r"step=(\d+)\.ckpt")
@@ -118,8 +119,8 @@ class Checkpoints(Callback):
         self.folder, self.every, self.keep, self.order = folder, every, keep, order
         self.signals = StopSignals()
         self._saved_step = self._seen_step = -1
-        for abandoned in folder.glob(f"{_BESIDE}*"):  # by a run that was killed while it wrote
-            abandoned.unlink()
+        for abandoned in folder.glob(f"{_BESIDE}*") if first_process() else ():  # by a run that was killed writing
+            abandoned.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------ saving
 
@@ -163,7 +164,7 @@ class Checkpoints(Callback):
         self._saved_step = step
         if trainer.is_global_zero:
             for old in sorted(self.folder.glob("step=*.ckpt"), key=step_of)[: -self.keep]:
-                old.unlink()
+                old.unlink(missing_ok=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Count the batch in hand as done.

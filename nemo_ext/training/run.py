@@ -66,20 +66,23 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     planned = _plan(config, out, built, done)
     path = out / "model.nemo"
     if resumed and done >= planned.max_steps:
-        if not path.is_file():
+        if not path.is_file() and first_process():
             _save(built, checkpoints.read(resumed), path)
+        launch.wait_for(path)
         _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
         return path
     _preflight(config, out, built, planned, done)
     if resumed:
         _say(f"resuming from step {done} of {planned.max_steps} ({resumed})")
-    write_text(out / "config.yaml", as_yaml(config))
+    if first_process():
+        write_text(out / "config.yaml", as_yaml(config))
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
-    if first_process():
-        last = checkpoints.newest(out / "checkpoints")[0]
-        assert last is not None
-        _save(built, checkpoints.read(last), path)
+    with launch.first_alone():
+        if first_process():
+            last = checkpoints.newest(out / "checkpoints")[0]
+            assert last is not None
+            _save(built, checkpoints.read(last), path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path
 
@@ -214,7 +217,8 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
 
 def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resumed: Path | None) -> None:
     options, done = config.trainer, checkpoints.step_of(resumed) if resumed else 0
-    cut_metrics(out / "metrics.jsonl", done)
+    if first_process():
+        cut_metrics(out / "metrics.jsonl", done)
     order = built.train.batch_sampler
     saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
     manual = not built.model.automatic_optimization  # such a model clips its own gradients

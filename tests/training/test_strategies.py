@@ -147,6 +147,16 @@ def test_a_rank_that_fails_ends_all(options, tmp_path, how):
     assert sorted(losses(tmp_path / "run")) == list(range(1, 13))
 
 
+@pytest.mark.slow
+def test_a_model_that_cannot_be_written_ends_all(options, tmp_path):
+    line = [*options(tmp_path / "run", "strategy=ddp", model="fastpitch"), "trainer.max_steps=2"]
+    ended = together([line], "0", "2", "save")
+    assert ended.returncode != 0
+    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    assert said == ["nemo-ext: this rank has had enough"], ended.stderr[-3000:]
+    assert "[rank" not in ended.stderr, ended.stderr[-3000:]
+
+
 def test_the_processes_are_those_that_were_started(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "16")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
