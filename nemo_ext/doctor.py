@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from nemo_ext import __version__
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import cores
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -178,8 +179,7 @@ def _extra(extra: str, about: str, lacking: list[str]) -> tuple[str, str, str]:
 def _machine() -> Iterator[tuple[str, str, str]]:
     if sys.version_info[:2] != _TESTED:
         yield "Python", platform.python_version(), f"tested is {_TESTED[0]}.{_TESTED[1]}"
-    affinity = getattr(os, "sched_getaffinity", None)
-    yield "cores", str(len(affinity(0)) if affinity else os.cpu_count()), ""
+    yield "cores", str(cores()), ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         yield "memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / _GIB:.0f} GiB", ""
     disk = shutil.disk_usage(".")

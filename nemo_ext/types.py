@@ -99,7 +99,7 @@ class BaseVoice:
 
 @dataclass(frozen=True)
 class Portion:
-    """What this part of a batch counts for, where processes, or steps that are added up, share the batch.
+    """What this part of a batch counts for, where processes, or parts that are added up, share the batch.
 
     Each is the share of the whole's count that is here, times the number of parts, so that the mean over the parts of
     ``portion * (mean over what is here)`` is the mean over the whole batch, however it was dealt out. All are 1 for a
@@ -109,6 +109,8 @@ class Portion:
     utterances: float = 1.0
     frames: float = 1.0
     tokens: float = 1.0
+    labelled: float = 1.0  # utterances whose style is known
+    whole: int = 0  # utterances of the whole batch; 0: those that are here
 
 
 @dataclass
@@ -146,6 +148,7 @@ class SegmentBatch:
     ids: list[str]
     audio: Tensor  # (B, T_mel * hop) float32 in [-1, 1]
     mel: Tensor  # (B, n_mels, T_mel) float32, log-mel of exactly that audio within its whole utterance
+    portion: Portion = Portion()  # of a batch that is shared, by its segments
 
     def to(self, device: Any) -> SegmentBatch:
         """The same batch with every tensor on ``device``."""
@@ -164,6 +167,7 @@ class CropBatch:
     audio: Tensor  # (B, T_audio) float32 in [-1, 1]
     voice_ids: Tensor  # (B,) int64, index into the model's speakers
     frames: int = 0  # mel frames in all of them
+    portion: Portion = Portion()  # of a batch that is shared, by its crops
 
     def to(self, device: Any) -> CropBatch:
         """The same batch with every tensor on ``device``."""

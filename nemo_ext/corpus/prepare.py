@@ -25,6 +25,7 @@ from nemo_ext.corpus.found import Speak
 from nemo_ext.corpus.manifest import read_jsonl
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import cores
 
 _VERSION = 1  # raise it when the same source would become another WAV
 _SMALL = 24  # so few recordings are done sooner than processes start
@@ -183,7 +184,7 @@ def prepare_all(jobs: list[Job], settings: Settings, journal: Journal, processes
     todo = [job for job in jobs if journal.finished(job, settings) is None]
     if not todo:
         return 0
-    workers = 1 if len(todo) <= _SMALL else min(processes or _cores(), len(todo))
+    workers = 1 if len(todo) <= _SMALL else min(processes or cores(), len(todo))
     journal.path.parent.mkdir(parents=True, exist_ok=True)
     with journal.path.open("a", encoding="utf-8") as log, Progress(len(todo), "preparing recordings") as progress:
         for outcome in _outcomes(todo, settings, workers):
@@ -214,12 +215,6 @@ def _outcomes(jobs: list[Job], settings: Settings, workers: int) -> Iterator[Out
 
 def _prepare(task: tuple[Job, Settings]) -> Outcome:
     return prepare(*task)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _one_thread() -> None:

@@ -64,4 +64,5 @@ def collate_segments(items: Sequence[SegmentItem]) -> SegmentBatch:
         ids=[item.id for item in items],
         audio=torch.from_numpy(np.stack([item.audio for item in items])),
         mel=torch.from_numpy(np.stack([item.mel for item in items])),
+        portion=items.portion if isinstance(items, Items) else Portion(),
     )

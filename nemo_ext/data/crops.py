@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from nemo_ext.audio import io
 from nemo_ext.corpus.manifest import Corpus, audio_path
+from nemo_ext.data.dataset import Items, items_of
 from nemo_ext.data.loaders import loader_of
 from nemo_ext.data.prepare import voice_name
 from nemo_ext.data.randomness import fraction
 from nemo_ext.data.sampler import SegmentSampler
 from nemo_ext.errors import NemoExtError
-from nemo_ext.types import CropBatch, MelSpec, Utterance
+from nemo_ext.types import CropBatch, MelSpec, Portion, Utterance
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ class CropDataset(Dataset[CropItem]):
             raise NemoExtError(f"{path} has no samples: take it out of the corpus")
         return CropItem(utterance.id, np.resize(mono, self.samples).astype(np.float32), self.voice_ids[owner])
 
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Items[CropItem]:
+        """What a loader asks for: the items of a part of a batch, and what they count for in it."""
+        return items_of(self, keys)
+
 
 def crop_loaders(
     corpus: Corpus,
@@ -138,4 +143,5 @@ class _Collate:
             audio=torch.from_numpy(np.stack([item.audio for item in items])),
             voice_ids=torch.tensor([item.voice_id for item in items]),
             frames=sum(self.spec.frames(len(item.audio)) for item in items),
+            portion=items.portion if isinstance(items, Items) else Portion(),
         )

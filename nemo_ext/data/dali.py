@@ -26,7 +26,7 @@ from nemo_ext.data.collate import collate_acoustic
 from nemo_ext.data.dali_graph import Graph, require
 from nemo_ext.data.dataset import AcousticDataset
 from nemo_ext.data.recordings import Recording, survey
-from nemo_ext.data.sampler import SegmentSampler
+from nemo_ext.data.sampler import Keys, SegmentSampler
 from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Batch, MelSpec, SegmentBatch, Utterance
@@ -53,7 +53,7 @@ class Work(Protocol):
         """What is heard for a batch of the sampler's ``keys``."""
         ...
 
-    def batch(self, keys: Sequence[Any], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Any:
+    def batch(self, keys: Any, samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Any:
         """The batch of ``samples``: log-mel ``(B, n_mels, T_mel)``, and the other output of ``Graph``."""
         ...
 
@@ -191,7 +191,7 @@ class _SegmentWork:
 
     def batch(
         self,
-        keys: Sequence[tuple[int, int]],  # noqa: ARG002
+        keys: Keys,
         samples: Sequence[Heard],
         mel: torch.Tensor,
         other: torch.Tensor,
@@ -199,7 +199,7 @@ class _SegmentWork:
         for row, heard in enumerate(samples):
             if heard.known < heard.frames:  # beyond the utterance's last frame there is silence
                 mel[row, :, heard.known :] = self._silence
-        return SegmentBatch([heard.id for heard in samples], audio=other, mel=mel)
+        return SegmentBatch([heard.id for heard in samples], audio=other, mel=mel, portion=keys.portion)
 
 
 def dali_vocoder_loaders(
@@ -266,7 +266,7 @@ class _AcousticWork:
     def batch(self, keys: Sequence[int], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Batch:
         for row, heard in enumerate(samples):
             mel[row, :, heard.frames :] = 0.0
-        return dataclasses.replace(collate_acoustic(self.dataset.__getitems__(keys)), mel=mel, energy=other)
+        return dataclasses.replace(collate_acoustic(self.dataset.without_mels(keys)), mel=mel, energy=other)
 
 
 def dali_acoustic_loader(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -14,7 +14,7 @@ from nemo_ext.audio import io
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import voice_name
 from nemo_ext.data.randomness import fraction
-from nemo_ext.data.sampler import Share
+from nemo_ext.data.sampler import Keys, Share
 from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.types import BaseVoice, Portion, Utterance
@@ -40,12 +40,21 @@ class AcousticItem:
     audio: np.ndarray | None = None  # (T_mel * hop_length,) float32, for models that make audio
 
 
-class Items(list[AcousticItem]):
-    """The items of one part of a batch, and a number in [0, 1) for each that is drawn anew every epoch."""
+Item = TypeVar("Item")
 
-    def __init__(self, items: Sequence[AcousticItem], portion: Portion, drawn: Sequence[float]) -> None:
+
+class Items(list[Item]):
+    """The items of one part of a batch, and what they count for in it."""
+
+    def __init__(self, items: Sequence[Item], portion: Portion, drawn: Sequence[float] = ()) -> None:
+        """``drawn``: a number in [0, 1) for each utterance, drawn anew every epoch."""
         super().__init__(items)
         self.portion, self.drawn = portion, list(drawn)
+
+
+def items_of(dataset: Dataset[Item], keys: Sequence[tuple[int, int]]) -> Items[Item]:
+    """The items of ``dataset`` for ``keys``, from a SegmentSampler or from somebody whose batch is not shared."""
+    return Items([dataset[key] for key in keys], keys.portion if isinstance(keys, Keys) else Portion())
 
 
 class AcousticDataset(Dataset[AcousticItem]):
@@ -112,40 +121,61 @@ class AcousticDataset(Dataset[AcousticItem]):
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> AcousticItem:
+        features = self.store.load(self.utterances[index])
+        return self._item(index, features.mel, features.pitch, features.energy)
+
+    def _item(self, index: int, mel: np.ndarray, pitch: np.ndarray, energy: np.ndarray) -> AcousticItem:
         utterance, voice_id = self.utterances[index], self.voice_ids[index]
-        features, voice = self.store.load(utterance), self.voices[voice_id]
-        normalized = (features.pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
-        normalized[features.pitch == 0] = 0.0
+        voice = self.voices[voice_id]
+        normalized = (pitch - np.float32(voice.pitch_mean)) / np.float32(voice.pitch_std)
+        normalized[pitch == 0] = 0.0
         return AcousticItem(
             id=utterance.id,
             tokens=self.tokens[index],
-            mel=features.mel,
+            mel=mel,
             pitch_normalized=normalized,
-            energy=features.energy,
+            energy=energy,
             voice_id=voice_id,
-            style_id=self._style_ids.get(utterance.style or "", -1),
+            style_id=self._style_id(index),
             embedding=None if self.embeddings is None else self.embeddings[index],
-            audio=_heard(self.store, utterance, 0, features.mel.shape[1]) if self.audio else None,
+            audio=_heard(self.store, utterance, 0, mel.shape[1]) if self.audio else None,
         )
 
-    def __getitems__(self, indices: Sequence[int]) -> Items:
+    def __getitems__(self, indices: Sequence[int]) -> Items[AcousticItem]:
         """What a loader asks for: the items of a part of a batch, and what they count for in it."""
+        return self._part([self[i] for i in indices], indices)
+
+    def without_mels(self, indices: Sequence[int]) -> Items[AcousticItem]:
+        """The same for a loader that makes mel and energy itself: they are zeros, and what is kept is not read."""
+        bands, found = self.store.config.mel.n_mels, []
+        for index in indices:
+            pitch = self.store.pitch(self.utterances[index])
+            nothing = np.broadcast_to(np.float32(0.0), (bands, len(pitch)))  # a number in memory
+            found.append(self._item(index, nothing, pitch, nothing[0]))
+        return self._part(found, indices)
+
+    def _part(self, items: Sequence[AcousticItem], indices: Sequence[int]) -> Items[AcousticItem]:
         draw = indices.draw if isinstance(indices, Share) else (0, 0)
         drawn = [fraction(*draw, self.utterances[i].id) for i in indices]
-        return Items([self[i] for i in indices], self._portion(indices), drawn)
+        return Items(items, self._portion(indices), drawn)
 
     def _portion(self, indices: Sequence[int]) -> Portion:
         if not isinstance(indices, Share) or indices.parts == 1:
             return Portion()
-        if indices.spare:
-            return Portion(0.0, 0.0, 0.0)
-        here, whole = self._counts(indices), self._counts(indices.whole)
-        return Portion(*(indices.parts * ours / all_ for ours, all_ in zip(here, whole, strict=True)))
+        here, whole = self._counts([] if indices.spare else indices), self._counts(indices.whole)
+        utterances, frames, tokens, labelled = (
+            indices.parts * ours / max(all_, 1) for ours, all_ in zip(here, whole, strict=True)
+        )
+        return Portion(utterances, frames, tokens, labelled, len(indices.whole))
 
-    def _counts(self, indices: Sequence[int]) -> tuple[int, int, int]:
-        """Utterances, frames and tokens, in the order of Portion."""
+    def _counts(self, indices: Sequence[int]) -> tuple[int, int, int, int]:
+        """Utterances, frames, tokens and labelled utterances, in the order of Portion."""
         frames = sum(self.store.entry(self.utterances[i]).frames for i in indices)
-        return len(indices), frames, sum(len(self.tokens[i]) for i in indices)
+        labelled = sum(self._style_id(i) >= 0 for i in indices)
+        return len(indices), frames, sum(len(self.tokens[i]) for i in indices), labelled
+
+    def _style_id(self, index: int) -> int:
+        return self._style_ids.get(self.utterances[index].style or "", -1)
 
 
 @dataclass(frozen=True)
@@ -195,6 +225,10 @@ class SegmentDataset(Dataset[SegmentItem]):
         utterance = self.utterances[owner]
         mel = self.predicted.load(utterance) if self.predicted else self.store.load(utterance).mel
         return self.cut(utterance, mel, start)
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Items[SegmentItem]:
+        """What a loader asks for: the items of a part of a batch, and what they count for in it."""
+        return items_of(self, keys)
 
     def cut(self, utterance: Utterance, mel: np.ndarray, start: int) -> SegmentItem:
         """The segment of ``utterance``, whose whole mel is given, that begins at frame ``start``."""

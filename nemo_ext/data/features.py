@@ -158,6 +158,20 @@ class FeatureStore:
             self.entries[utterance.id] = self.make(utterance)
             return self._read(self.entries[utterance.id].audio_hash)
 
+    def pitch(self, utterance: Utterance) -> np.ndarray:
+        """F0 of ``utterance`` in Hz, ``(T_mel,)`` float32, for whom the rest comes from elsewhere: the mel is not read.
+
+        Nor is the checksum then, which ``prepare`` has held against the file.
+        """
+        import safetensors
+
+        try:
+            with safetensors.safe_open(self.path(self.entry(utterance).audio_hash), "numpy") as held:
+                found: np.ndarray = held.get_tensor("pitch")
+                return found
+        except (OSError, safetensors.SafetensorError):
+            return self.load(utterance).pitch
+
     def bytes_needed(self, seconds: float) -> int:
         """Disk space that the features of ``seconds`` of speech take."""
         spec = self.config.mel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +15,7 @@ from nemo_ext.corpus.progress import Progress
 from nemo_ext.data.cache import in_turn
 from nemo_ext.data.features import Entry, FeatureStore
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import cores
 from nemo_ext.types import BaseVoice, Utterance
 
 _SECONDS_WORTH_A_PROCESS = 600.0  # of speech: below that, one process is done before another has imported torch
@@ -48,7 +48,7 @@ def prepare(utterances: Sequence[Utterance], store: FeatureStore, processes: int
         with in_turn(store.cache_dir / store.fingerprint) as waited:  # others of a training may want the same
             missing = _missing(missing, store) if waited else missing
             worth = math.ceil(sum(utterance.duration for utterance in missing) / _SECONDS_WORTH_A_PROCESS)
-            workers = processes or max(1, min(_cores(), worth))
+            workers = processes or max(1, min(cores(), worth))
             with Progress(len(missing), "computing mel, pitch and energy") as progress:
                 for utterance, entry in zip(missing, _made(missing, store, workers), strict=True):
                     store.entries[utterance.id] = entry
@@ -59,7 +59,7 @@ def prepare(utterances: Sequence[Utterance], store: FeatureStore, processes: int
 def _missing(utterances: Sequence[Utterance], store: FeatureStore) -> list[Utterance]:
     """Those of ``utterances`` whose features ``store`` has to make; of the others it then has the entries."""
     missing = []
-    with ThreadPoolExecutor(2 * _cores()) as pool, Progress(len(utterances), "checking features") as progress:
+    with ThreadPoolExecutor(2 * cores()) as pool, Progress(len(utterances), "checking features") as progress:
         try:
             for utterance, entry in zip(utterances, pool.map(store.check, utterances), strict=True):
                 if entry is None:
@@ -104,10 +104,6 @@ def _start(store: FeatureStore) -> None:
 def _make(utterance: Utterance) -> Entry:
     assert _store is not None
     return _store.make(utterance)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def voice_name(utterance: Utterance) -> str:

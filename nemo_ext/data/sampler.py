@@ -11,6 +11,8 @@ from torch.utils.data import Sampler
 
 from nemo_ext.data.randomness import generator
 from nemo_ext.errors import NemoExtError
+from nemo_ext.losses.ranks import together
+from nemo_ext.types import Portion
 
 
 class Place:
@@ -26,19 +28,15 @@ class Place:
     def rank(self) -> int:
         """From 0."""
         if self._rank is None:
-            return int(distributed.get_rank()) if _together() else 0
+            return int(distributed.get_rank()) if together() else 0
         return self._rank
 
     @property
     def world_size(self) -> int:
         """How many processes."""
         if self._world_size is None:
-            return int(distributed.get_world_size()) if _together() else 1
+            return int(distributed.get_world_size()) if together() else 1
         return self._world_size
-
-
-def _together() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
 
 
 class Share(list[int]):
@@ -174,13 +172,22 @@ class FrameBudgetSampler(Sampler[Share]):
         return [Share(mine or longest_first[-1:], whole, parts, not mine, draw) for mine in dealt]
 
 
-class SegmentSampler(Sampler[list[tuple[int, int]]]):
+class Keys(list[tuple[int, int]]):
+    """One process's part of a batch of segments: ``(epoch, index)`` of each, and what they count for in it."""
+
+    def __init__(self, mine: Sequence[tuple[int, int]], portion: Portion) -> None:
+        super().__init__(mine)
+        self.portion = portion
+
+
+class SegmentSampler(Sampler[Keys]):
     """Batches of ``(epoch, index)`` for a dataset whose samples depend on the epoch.
 
     The epoch travels with the index because workers that stay alive between epochs never hear of ``set_epoch``.
     With ``shuffle`` every batch is full (a few indices come twice); without, the last may be short and the epoch
     is always 0, so that a validation sees the same segments every time. A batch, whose order does not depend on how
-    many processes train together, is dealt out to the ranks; every rank gets as many segments of it.
+    many processes train together, is dealt out to the ranks; every rank gets as many segments of it, but of a short
+    one: there a rank that would have none gets the last segment as a spare, which counts nothing.
     """
 
     def __init__(
@@ -212,7 +219,7 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
     def __len__(self) -> int:
         return math.ceil(self.length / self.batch_size)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[Keys]:
         rank, world_size = self.place.rank, self.place.world_size
         if self.batch_size % world_size:
             raise NemoExtError(
@@ -227,5 +234,7 @@ class SegmentSampler(Sampler[list[tuple[int, int]]]):
         first, self.skip = self.skip, 0
         for start in range(first * self.batch_size, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            mine = batch[rank::world_size] if len(batch) > rank else batch[-1:]  # a short last one of a validation
-            yield [(epoch, int(i)) for i in mine]
+            mine = batch[rank::world_size]
+            share = world_size * len(mine) / len(batch)
+            portion = Portion(share, share, share, share, whole=len(batch))
+            yield Keys([(epoch, int(i)) for i in (mine if len(mine) else batch[-1:])], portion)

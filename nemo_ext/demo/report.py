@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from nemo_ext.demo.measure import KINDS, Results, Spoken
 from nemo_ext.demo.page import Chart, Clip, Figure, Line, Page, Phase
 from nemo_ext.evaluation.identify import METHOD
 from nemo_ext.evaluation.mcd import VARIANT
+from nemo_ext.machine import cores
 
 IDENTIFIED = 0.95  # at least
 MCD_RATIO = 1.5  # at most
@@ -171,8 +171,7 @@ def machine() -> str:
     if cpuinfo.is_file():
         models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         name = models[0] if models else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {name}"
+    return f"{cores()} cores of {name}"
 
 
 def _line(s: Spoken) -> Line:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import cores
 
 POLL_SECONDS = 1.0
 STOP_SECONDS = 60.0
@@ -115,8 +116,6 @@ def _raise_failure(running: Sequence[tuple[Training, subprocess.Popen[bytes]]]) 
 
 
 def _start(training: Training, siblings: int) -> subprocess.Popen[bytes]:
-    from nemo_ext.training.preflight import cores
-
     threads = max(1, cores() // siblings)
     command = [sys.executable, "-m", "nemo_ext", "train", *training.options, f"out={training.out}"]
     training.out.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,8 @@ def link_or_copy(source: Path, target: Path) -> None:
 def whole_folder(out: Path, mark: str) -> Iterator[Path]:
     """An empty folder beside ``out`` to fill; at the end it becomes ``out``. After an error nothing is left of it.
 
-    A folder ``out`` that is there already is replaced if it holds ``mark``, a file of every such folder.
+    A folder ``out`` that is there already is replaced if it holds ``mark``, a file of every such folder. It is removed
+    only when the new one stands in its place, and comes back where that did not happen.
 
     Raises:
         NemoExtError: ``out`` is something else that should not be lost, or the disk is full.
@@ -44,9 +45,9 @@ def whole_folder(out: Path, mark: str) -> Iterator[Path]:
             os.replace(out, old)
         os.replace(beside, out)
     except OSError as error:
-        if old.exists() and not out.exists():
-            os.replace(old, out)
         raise NemoExtError(f"{out} could not be written: {error.strerror or error}; free some space") from error
     finally:
+        if old.exists() and not out.exists():  # stopped between the two, by Ctrl-C as well
+            os.replace(old, out)
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -41,7 +41,7 @@ def export(cfg: ExportConfig) -> Path:
     out = _checked(cfg)
     began, previous = time.monotonic(), _previous(out)
     with whole_folder(out, INDEX) as folder:
-        bundle, made = _written(cfg, folder, previous)
+        bundle, made = _written(cfg, folder, previous, out / VOICES)
     for line in made:
         print(line.replace(str(folder), str(out)))
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) / 2**20
@@ -85,12 +85,15 @@ def _checked(cfg: ExportConfig) -> Path:
 def _previous(out: Path) -> Bundle | None:
     try:
         return bundles.read(out)
-    except NemoExtError:  # of another format, or none
+    except NemoExtError:  # damaged, of another format, or none: its voices are kept all the same
         return None
 
 
-def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None) -> tuple[Bundle, list[str]]:
-    """The bundle in ``folder``, whole and compared, and what there is to say of repositories in it."""
+def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None, kept: Path) -> tuple[Bundle, list[str]]:
+    """The bundle in ``folder``, whole and compared, and what there is to say of repositories in it.
+
+    ``kept``: folder of the voices that the bundle before holds, which may exist nowhere else.
+    """
     import torch
 
     from nemo_ext import _nemo  # these cost seconds; a wrong option should not
@@ -105,7 +108,7 @@ def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None) -> tuple[
         raise NemoExtError(f"vocoder={cfg.vocoder} is a {type(vocoder).__name__}: give a vocoder")
     check_mels(acoustic.mel_spec, vocoder.mel_spec)
     bundle = describe(acoustic, folder, cfg.licence)
-    cast = _voices(cfg, acoustic, bundle, previous)
+    cast = _voices(cfg, acoustic, bundle, kept)
     write_assets(acoustic, bundle)
     rows = tables(cast, bundle.style_size) if {"triton", "riva"} & set(cfg.targets) else None
     write_graphs(acoustic, vocoder, bundle, cfg.precision, rows)
@@ -233,7 +236,7 @@ def _sessions(bundle: Bundle) -> list[tuple[str, Callable[[], Any]]]:
     return found
 
 
-def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, previous: Bundle | None) -> list[Voice]:
+def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, kept: Path) -> list[Voice]:
     """Write the base voices, those of ``cfg.voices`` and those that somebody put into the bundle before."""
     folder = bundle.dir / VOICES
     folder.mkdir()
@@ -241,9 +244,7 @@ def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, previous: Bundle |
     for name in cast:
         if "/" in name or name.startswith("."):
             raise NemoExtError(f"base voice '{name}' cannot be the name of a file in a bundle: rename it")
-    places = [Path(cfg.voices).expanduser()] if cfg.voices else []
-    places += [previous.dir / VOICES] if previous is not None else []
-    for place in places:
+    for place in (*([Path(cfg.voices).expanduser()] if cfg.voices else []), kept):
         for path in sorted(place.glob(f"*{SUFFIX}")):
             if path.stem in cast:
                 continue

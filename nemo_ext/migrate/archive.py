@@ -11,7 +11,7 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,8 +26,9 @@ _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _MOST_WEIGHTS = 8 << 30  # bytes
 _MOST_OF_ANOTHER = 256 << 20  # bytes of a configuration or an artifact
 _MOST_NODES = 100_000  # of a configuration, its aliases written out
-# ${a.b} refers to another key; ${name:...} calls a function of OmegaConf's, which may read the environment
-_CALL = re.compile(r"\$\{[^}]*:")
+# ${a.b} refers to another key; ${name:...} calls a function of OmegaConf's, which may read the environment, and its
+# name may be put together: ${oc.${x}:...}
+_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 # Whose classes may stand in an adapter file. They are replaced by stand-ins all the same.
 _INERT = ("omegaconf.", "typing.", "collections.", "builtins.", "__builtin__.", "nemo.")
 
@@ -108,23 +109,40 @@ def _config(text: bytes, path: Path) -> dict[str, Any]:
     return config
 
 
+def check_resolved(config: Any, path: Path) -> None:
+    """Refuse references that are left when all are followed: a text can be put together so that it is one.
+
+    Raises:
+        NemoExtError: there is one.
+    """
+    for node in _nodes(config):
+        if isinstance(node, str) and "${" in node:
+            raise NemoExtError(
+                f"{path}: its {_CONFIG} puts '{node[:60]}' together, which would be followed again: it is not loaded"
+            )
+
+
 def _check(config: Any, path: Path) -> None:
     """Refuse calls of OmegaConf's functions, and a small text whose aliases make it a huge configuration."""
-    left = [config]
-    seen = 0
-    while left:
-        node = left.pop()
-        seen += 1
+    for seen, node in enumerate(_nodes(config), 1):
         if seen > _MOST_NODES:
             raise NemoExtError(f"{path}: its {_CONFIG} is larger than any model's: it is not read")
+        if isinstance(node, str) and _CALL.search(node):
+            raise NemoExtError(
+                f"{path}: its {_CONFIG} has '{node[:60]}', which asks for a function to be called: it is not loaded"
+            )
+
+
+def _nodes(config: Any) -> Iterator[Any]:
+    """Every key and value of nested containers."""
+    left = [config]
+    while left:
+        node = left.pop()
+        yield node
         if isinstance(node, Mapping):
             left += [*node.keys(), *node.values()]
         elif isinstance(node, Sequence) and not isinstance(node, str | bytes):
             left += node
-        elif isinstance(node, str) and _CALL.search(node):
-            raise NemoExtError(
-                f"{path}: its {_CONFIG} has '{node[:60]}', which asks for a function to be called: it is not loaded"
-            )
 
 
 def _weights(content: bytes, path: Path) -> dict[str, Tensor]:

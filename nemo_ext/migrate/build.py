@@ -19,7 +19,7 @@ from torch import Tensor
 from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.migrate import translate
-from nemo_ext.migrate.archive import Checkpoint
+from nemo_ext.migrate.archive import Checkpoint, check_resolved
 from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.migrate.translate import Translated
 from nemo_ext.modules.adapters import AdapterConfig
@@ -64,6 +64,7 @@ def fastpitch(
             "base_voices": [dataclasses.asdict(voice) for voice in found.voices],
             "voice_adapters": dataclasses.asdict(adapters or _LEARNS),
         }
+        check_resolved(settings, checkpoint.path)
         settings = _nemo.with_old_tokenizer(settings, checkpoint.config.get("nemo_version"))
         try:
             with torch.random.fork_rng(devices=[]):
@@ -91,6 +92,7 @@ def hifigan(checkpoint: Checkpoint) -> tuple[Any, Translated]:
     from nemo_ext.models.vocoder.hifigan import HifiGan
 
     found = translate.hifigan(checkpoint)
+    check_resolved(found.config, checkpoint.path)
     # stock compares with the number 1, so a configuration with the text "1" made the other block; the weights tell
     found.config["generator"]["resblock"] = 1 if any(".convs1." in key for key in checkpoint.weights) else 2
     try:

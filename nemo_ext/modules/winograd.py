@@ -1,4 +1,7 @@
-"""The feed-forward of a transformer block (two convolutions of kernel 3) on a CPU, in training: 2 to 3 times as fast.
+"""The feed-forward of a transformer block (two convolutions of kernel 3) on a CPU, in training: faster than torch's.
+
+By a quarter to a third with AVX-512, where the six products run near the processor's own rate as torch's do; with AVX2
+alone it was twice as fast and more.
 
 Two thirds to four fifths of a FastPitch training step are these convolutions, and torch's are close to what the
 processor can multiply. So this multiplies less:
@@ -26,6 +29,7 @@ import numpy as np
 import torch
 from numpy.polynomial import polynomial
 from torch import Tensor
+from torch.nn import functional as F
 
 OUTPUTS, TAPS = 4, 3
 _TILE = OUTPUTS + TAPS - 1  # inputs that a tile of outputs looks at
@@ -132,11 +136,10 @@ def _convolve(stream: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """``stream (4 N + 2, C)``, ``weight (H, C, 3)`` -> ``(4 N + 2, H)``, whose first and last rows are undefined."""
     out_transform, _, _ = _transforms()
     inputs = _tiles(stream)
-    products = torch.bmm(inputs, _transformed(weight).transpose(1, 2))  # (6, N, H)
+    products = _by_tile(F.conv2d(_as_image(inputs), _transformed(weight), groups=_TILE))  # (N, 6, H)
     out = stream.new_empty(len(stream), len(weight))
-    tiles = inputs.shape[1]
-    inside = out[1:-1].view(tiles, OUTPUTS, -1)
-    torch.baddbmm(bias.expand_as(inside), out_transform.expand(tiles, -1, -1), products.transpose(0, 1), out=inside)
+    inside = out[1:-1].view(len(inputs), OUTPUTS, -1)
+    torch.baddbmm(bias.expand_as(inside), out_transform.expand(len(inputs), -1, -1), products, out=inside)
     return out
 
 
@@ -146,15 +149,16 @@ def _gradients(
     """Gradients of ``stream`` and ``weight`` from ``given``, that of the output: a stream ``(4 N + 2, H)``."""
     out_transform, weight_transform, in_transform = _transforms()
     tiles = (len(stream) - 2) // OUTPUTS
-    products = torch.bmm(out_transform.T.expand(tiles, -1, -1), given[1:-1].view(tiles, OUTPUTS, -1)).transpose(0, 1)
+    products = torch.bmm(out_transform.T.expand(tiles, -1, -1), given[1:-1].view(tiles, OUTPUTS, -1))  # (N, 6, H)
     of_weights = None
     if of_weight:
-        transformed = torch.bmm(products.transpose(1, 2), _tiles(stream))  # (6, H, C)
+        transformed = torch.bmm(products.permute(1, 2, 0), _tiles(stream).transpose(0, 1))  # (6, H, C)
         of_weights = torch.mm(transformed.view(_TILE, -1).T, weight_transform).view(weight.shape)
     of_stream = None
     if into_stream:
-        inputs = torch.bmm(products, _transformed(weight))  # (6, N, C)
-        parts = torch.bmm(in_transform.T.expand(tiles, -1, -1), inputs.transpose(0, 1))  # (N, 6, C)
+        turned = _transformed(weight).unflatten(0, (_TILE, -1)).transpose(1, 2).flatten(0, 1)  # (6 C, H, 1, 1)
+        inputs = _by_tile(F.conv2d(_as_image(products), turned, groups=_TILE))  # (N, 6, C)
+        parts = torch.bmm(in_transform.T.expand(tiles, -1, -1), inputs)  # (N, 6, C)
         of_stream = stream.new_empty(stream.shape)
         of_stream[:-2].view(tiles, OUTPUTS, -1).copy_(parts[:, :OUTPUTS])
         of_stream[-2:] = 0.0
@@ -164,16 +168,31 @@ def _gradients(
 
 
 def _tiles(stream: Tensor) -> Tensor:
-    """The transformed inputs ``(6, N, C)`` of a stream ``(4 N + 2, C)``."""
+    """The transformed inputs ``(N, 6, C)`` of a stream ``(4 N + 2, C)``."""
     tiles, width = (len(stream) - 2) // OUTPUTS, stream.shape[1]
     overlapping = stream.as_strided((tiles, _TILE, width), (OUTPUTS * width, width, 1))
-    return torch.bmm(_transforms()[2].expand(tiles, -1, -1), overlapping).transpose(0, 1)
+    return torch.bmm(_transforms()[2].expand(tiles, -1, -1), overlapping)
 
 
 def _transformed(weight: Tensor) -> Tensor:
-    """``weight (H, C, 3)`` -> ``(6, H, C)``."""
+    """``weight (H, C, 3)`` -> ``(6 H, C, 1, 1)``, the kernel of a convolution in six groups."""
     size = weight.shape
-    return torch.mm(_transforms()[1], weight.view(-1, TAPS).T).view(_TILE, size[0], size[1])
+    return torch.mm(_transforms()[1], weight.view(-1, TAPS).T).view(_TILE * size[0], size[1], 1, 1)
+
+
+# The six matrix products are written as a grouped convolution of kernel 1, whose memory (channels last) is that of the
+# tiles: torch gives convolutions to oneDNN, which knows AVX-512 on every processor that has it. Matrix products go to
+# MKL, which on AMD's runs at half of that.
+
+
+def _as_image(tiles: Tensor) -> Tensor:
+    """``(N, 6, C)`` -> ``(1, 6 C, 1, N)`` of the same memory."""
+    return tiles.flatten(1)[None, None].permute(0, 3, 1, 2)  # strides by which torch sees that channels come last
+
+
+def _by_tile(image: Tensor) -> Tensor:
+    """``(1, 6 C, 1, N)`` -> ``(N, 6, C)``."""
+    return image.permute(0, 2, 3, 1)[0, 0].unflatten(1, (_TILE, -1))
 
 
 @functools.cache

@@ -26,7 +26,7 @@ def open_session(
             the first of these that is there: TensorRT where an engine is given and a GPU is there.
         threads: of the processor; 0 takes every core.
         engine: a TensorRT engine of the same graph.
-        precision: ``fp32``, or ``bf16`` where that is good enough: then OpenVINO takes it on a processor that has it.
+        precision: ``fp32``, or ``bf16`` where that is good enough: then OpenVINO takes it on a processor with AMX.
 
     Raises:
         NemoExtError: the backend asked for is not there (the extra that adds it is named), none is, or the graph

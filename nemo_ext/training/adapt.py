@@ -225,6 +225,7 @@ def _aligned(
     theirs = alignments.measure(base, frozen, held_out)
     every = max(1, min(25, recipe.aligner_steps))
     _run(mine, config, recipe.aligner_steps, every, recordings)
+    mine.to(base.device)  # Lightning leaves what it has fitted on the processor
     mine.take_best()
     learned = alignments.measure(base, mine, held_out)
     better = learned.loss < theirs.loss and learned.focus >= theirs.focus

@@ -182,6 +182,10 @@ class Checkpoints(Callback):
         """Go on with the next batch; the schedule keeps its place and takes its shape from the options."""
         self._saved_step = checkpoint["global_step"]
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        # counted in parts of a batch, of which there may have been more or fewer
+        parts = progress["total"]["completed"] // max(checkpoint["global_step"], 1)
+        for counts in (progress["total"], progress["current"]):
+            counts |= {k: v // parts * trainer.accumulate_grad_batches for k, v in counts.items()}
         self.order.skip = progress["current"]["completed"]
         checkpoint["lr_schedulers"] = [
             {k: schedule[k] for k in _PLACE if k in schedule} for schedule in checkpoint["lr_schedulers"]

@@ -33,7 +33,7 @@ class TrainerOptions:
     keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
     fused: bool = option(True, "optimizers update all weights in one pass, where torch has such a form of them")
     log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
-    accumulate: int = option(1, "take a batch in so many steps that are added up; for acoustic models", "steps")
+    accumulate: int = option(1, "take a batch in so many parts that are added up; for acoustic models", "parts")
     ema: float = option(
         0.0, "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none"
     )
@@ -48,7 +48,7 @@ class StrategyOptions:
     """How processes train together: conf/strategy/*.yaml."""
 
     name: str = option("auto", "auto (one process alone, else ddp), ddp or fsdp")
-    static_graph: bool = option(True, "ddp: the same weights are used in every step; not for vocoders")
+    static_graph: bool = option(True, "ddp: every step uses the same weights; not for vocoders, nor with accumulate")
     bucket_views: bool = option(True, "ddp: gradients lie in the buckets that are sent, which saves a copy")
     bucket_megabytes: int = option(25, "ddp: gradients sent at once", "MB")
 

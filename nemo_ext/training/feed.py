@@ -30,7 +30,7 @@ def check(config: TrainConfig, cls: Any) -> None:
         return
     if hasattr(cls, "embeddings"):
         raise NemoExtError("loader=dali makes mels, and a speaker encoder hears recordings: leave it out")
-    if hasattr(cls, "predict_mel") and hasattr(cls, "decode"):
+    if hasattr(cls, "decode") and not is_vocoder(cls):
         raise NemoExtError("loader=dali gives mels or segments, and a joint model needs both: leave it out")
     if config.acoustic:
         raise NemoExtError("loader=dali makes mels of recordings, and acoustic= brings its own: leave one of them out")
@@ -38,7 +38,7 @@ def check(config: TrainConfig, cls: Any) -> None:
 
 
 def is_vocoder(cls: Any) -> bool:
-    """Whether the model reads mels only: a joint one has both methods."""
+    """Whether the model, or its class, reads mels only: a joint one has both methods."""
     return hasattr(cls, "decode") and not hasattr(cls, "predict_mel")
 
 

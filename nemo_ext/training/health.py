@@ -18,6 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from nemo_ext.models.acoustic.fastpitch_parts import Alignment
+from nemo_ext.models.logged import log_validation
 from nemo_ext.types import Batch
 
 _WIDTH = 0.2  # of the diagonal: Tachibana's g
@@ -131,13 +132,13 @@ class AlignmentHealth(Callback):
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Measure the batch; Lightning takes the mean over batches and processes."""
+        """Measure the batch."""
         found = outputs.get("alignment") if isinstance(outputs, dict) else None
         if found is None:
             return
         told = dataclasses.asdict(mean(list(each(found, batch))))
-        logged = {f"val/align_{name}": value for name, value in told.items()}
-        pl_module.log_dict(logged, batch_size=len(batch.ids), on_step=False, on_epoch=True, sync_dist=True)
+        share = batch.portion.utterances
+        log_validation(pl_module, {f"align_{name}": share * value for name, value in told.items()}, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Say what is wrong, if anything."""

@@ -32,6 +32,7 @@ from nemo_ext.evaluation import mcd
 from nemo_ext.evaluation.pitch_error import pitch_error
 from nemo_ext.evaluation.warping import fast_warp
 from nemo_ext.models.vocoder.griffin_lim import GriffinLim
+from nemo_ext.training.feed import is_vocoder
 from nemo_ext.types import MelSpec
 
 _MEASURES = ("mcd", "f0_cents", "length_error")
@@ -88,8 +89,7 @@ class ObjectiveMetrics(Callback):
     def _choose(self, dataset: Any, model: Any) -> bool:
         """The same sentences every time: spread evenly over the validation ones of a usual length, by voice."""
         store, utterances = getattr(dataset, "store", None), getattr(dataset, "utterances", [])
-        vocoder = hasattr(model, "decode") and not hasattr(model, "predict_mel")
-        if store is None or not (hasattr(model, "own_voices") or vocoder):
+        if store is None or not (hasattr(model, "own_voices") or is_vocoder(model)):
             return False
         seconds = [model.mel_spec.seconds(store.entry(u).frames) for u in utterances]
         usual = [i for i, s in enumerate(seconds) if _SHORT <= s <= _LONG] or list(range(len(utterances)))

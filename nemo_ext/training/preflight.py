@@ -19,7 +19,9 @@ from lightning.pytorch import Callback, Trainer
 
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import cores
 from nemo_ext.training import pictures
+from nemo_ext.training.average import averaged
 
 _WARM_UP = 2  # steps that are not counted: caches fill, memory is allocated
 _ENOUGH = 40  # steps
@@ -73,8 +75,12 @@ class _Stopwatch(Callback):
         self.validated: list[float] = []
         self.pictures = 0.0
         self._batch: Any = None
+        self._seen_step = 0
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == self._seen_step:  # a part of a step: gradients are still added up
+            return
+        self._seen_step = trainer.global_step
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()
         self.at.append(time.perf_counter())
@@ -220,15 +226,17 @@ def check_disk(out: Path, needed: int, what: str, remedy: str) -> int:
     return free
 
 
-def disk_needed(model: Any, out: Path, keep: int) -> int:
+def disk_needed(model: Any, out: Path, keep: int, mean: bool = False) -> int:
     """Bytes that the training of ``model`` will still write below ``out``: checkpoints, logs, ``model.nemo``.
 
-    A checkpoint holds weights, buffers, and Adam's two moments of each weight; one more than is kept is there while
-    the newest is written.
+    A checkpoint holds weights, buffers, and Adam's two moments of each weight, with ``mean`` the mean of those that are
+    spoken with; one more than is kept is there while the newest is written.
     """
     trained = parameters(model)
     buffers = sum(b.numel() * b.element_size() for b in model.buffers())
     checkpoint = 3 * 4 * trained + buffers
+    if mean:
+        checkpoint += 4 * sum(w.numel() for w in averaged(model).values())
     written = sum(path.stat().st_size for path in out.glob("checkpoints/step=*.ckpt"))
     inference = 4 * sum(p.numel() for p in model.parameters()) + buffers
     return int(max((keep + 1) * checkpoint - written, checkpoint) + 2 * inference + _LOGS)
@@ -241,11 +249,6 @@ def parameters(model: Any) -> int:
         return count
     with torch.device("meta"):
         return count + sum(int(p.numel()) for p in model.build_discriminators().parameters())
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_threads(wanted: int) -> None:

@@ -169,10 +169,16 @@ def _plan(config: TrainConfig, out: Path, built: Built, done: int) -> plan.Plan:
 def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, done: int) -> None:
     """Say what the rest of the training needs, and refuse what cannot work; completes the plan and keeps it."""
     options, memory = config.trainer, 0
-    room = preflight.disk_needed(built.model, out, options.keep_checkpoints)
+    in_parts = built.model.automatic_optimization and hasattr(built.train.batch_sampler, "accumulate")
+    if options.accumulate > 1 and not in_parts:
+        raise NemoExtError(
+            "trainer.accumulate is for acoustic models alone: lower model.batch_size, or a joint model's "
+            "frames_per_batch, instead"
+        )
+    room = preflight.disk_needed(built.model, out, options.keep_checkpoints, mean=options.ema > 0)
     free = preflight.check_disk(out, room, "this training writes", ", or lower trainer.keep_checkpoints")
     alone = processes(options).world_size == 1  # the others of several would have to measure along
-    here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers")}
+    here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers", "accumulate")}
     here |= {"threads": torch.get_num_threads(), "machine": platform.node(), "loader": config.loader}
     if planned.measured_on != here:
         planned.speed = None
@@ -205,6 +211,7 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
             "accelerator": options.accelerator,
             "devices": 1,
             "precision": options.precision,
+            "accumulate_grad_batches": options.accumulate,
             "max_epochs": -1,
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
             "num_sanity_val_steps": 0,
@@ -222,15 +229,12 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     order = built.train.batch_sampler
     saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
     manual = not built.model.automatic_optimization  # such a model clips its own gradients
-    if manual and options.accumulate > 1:
-        raise NemoExtError("trainer.accumulate is for acoustic models: lower model.batch_size instead")
     together = processes(options)
     trainer = _trainer(
         config,
         devices=together.devices,
         num_nodes=together.nodes,
-        strategy=strategy_of(config.strategy, together, built.model, options.accelerator),
-        accumulate_grad_batches=options.accumulate,
+        strategy=strategy_of(config.strategy, together, built.model, options.accelerator, options.accumulate),
         max_steps=planned.max_steps,
         callbacks=_callbacks(config, out, saver),
         logger=False,  # exp_manager's
@@ -263,18 +267,21 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
 
 
 def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -> list[Any]:
-    """In order: what measures before what shows it, and the saver last, so that what others refuse is not saved."""
+    """In order: what measures before what shows it, and the saver last, so that what others refuse is not saved.
+
+    The mean of the weights goes when a validation ends, behind those who then still show what the model does.
+    """
     options = config.trainer
-    found: list[Any] = [Chance(config.seed), NanGuard(), SpikeGuard(out, options.log_every)]
-    if options.ema:
-        found.append(Average(options.ema))
-    found.append(AlignmentHealth())
+    found: list[Any] = [Chance(config.seed), NanGuard(), SpikeGuard(out, options.log_every), AlignmentHealth()]
     every = options.objective_every
     if every is None:  # speaking takes a processor's time, of which a training on GPUs has more to spare
         every = 0 if options.accelerator == "cpu" else 5
     if every:
         found.append(ObjectiveMetrics(every, min(options.val_every, options.max_steps)))
-    return [*found, Watch(out, options.log_every), saver]
+    found.append(Watch(out, options.log_every))
+    if options.ema:
+        found.append(Average(options.ema))
+    return [*found, saver]
 
 
 def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> dict[str, Any]:

@@ -65,9 +65,12 @@ class SpikeGuard(Callback):
         self.out, self.every = out, every
         self._losses: deque[float] = deque(maxlen=_HISTORY)
         self._pending: list[tuple[int, torch.Tensor, list[str]]] = []
+        self._parts: list[tuple[torch.Tensor, list[str]]] = []  # of a step
+        self._seen_step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """What an earlier run found beyond the step it is resumed from is found again."""
+        self._seen_step = trainer.global_step
         cut_metrics(self._path(trainer), trainer.global_step)
 
     def on_train_batch_end(
@@ -82,7 +85,13 @@ class SpikeGuard(Callback):
         loss = loss_of(outputs)
         if loss is None:
             return
-        self._pending.append((trainer.global_step, torch.as_tensor(loss).detach().float(), list(batch.ids)))
+        self._parts.append((torch.as_tensor(loss).detach().float(), list(batch.ids)))
+        if trainer.global_step == self._seen_step:  # a part of a step: gradients are still added up
+            return
+        self._seen_step = trainer.global_step
+        whole = torch.stack([part for part, _ in self._parts]).sum()  # Lightning has divided each by their number
+        self._pending.append((self._seen_step, whole, list(dict.fromkeys(i for _, ids in self._parts for i in ids))))
+        self._parts = []
         if trainer.global_step % self.every == 0 or trainer.global_step >= trainer.max_steps:
             found = self.look()
             if found is not None:

@@ -25,8 +25,10 @@ from nemo_ext.training.shares import dealt_out_as, load_whole_state, whole_state
 _STEPS = ("training_step", "validation_step", "preview")
 
 
-def strategy_of(options: StrategyOptions, started: Processes, model: Any, accelerator: str) -> Any:
+def strategy_of(options: StrategyOptions, started: Processes, model: Any, accelerator: str, accumulate: int = 1) -> Any:
     """Lightning's strategy for ``options``; one process alone needs none.
+
+    ``accumulate``: in how many backward passes a step's gradients are added up.
 
     Raises:
         NemoExtError: another name than auto, ddp or fsdp.
@@ -46,10 +48,12 @@ def strategy_of(options: StrategyOptions, started: Processes, model: Any, accele
         raise NemoExtError(f"strategy.name={name} is none of auto, ddp and fsdp")
     # two optimizers take turns: a backward pass reaches the weights of one of them only
     takes_turns = not model.automatic_optimization
+    # with a static graph DDP learns in its first backward pass what to send, and stops short if that pass sends nothing
+    changes = takes_turns or accumulate > 1
     return DDPStrategy(
         process_group_backend=backend,
-        find_unused_parameters=takes_turns,
-        static_graph=options.static_graph and not takes_turns,
+        find_unused_parameters=changes,
+        static_graph=options.static_graph and not changes,
         gradient_as_bucket_view=options.bucket_views,
         bucket_cap_mb=options.bucket_megabytes,
     )

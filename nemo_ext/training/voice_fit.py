@@ -129,7 +129,8 @@ class VoiceFit(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Held-out losses of the mean on one batch; logs them under ``val/``, ``val/mel`` as mean absolute error."""
-        here = _measured(*self._losses(batch, self.mean()), batch)
+        with torch.autocast(self.device.type, enabled=False):  # as ``evaluate``, with whose losses they are compared
+            here = _measured(*self._losses(batch, self.mean()), batch)
         self._sums.append((int(batch.mel_lens.sum()), {k: float(v) for k, v in here.items()}))
         logged = {f"val/{k}": v for k, v in here.items() if k not in ("mel", "mel_l1")}
         self.log_dict({**logged, "val/mel": here["mel_l1"]}, batch_size=len(batch.ids))

@@ -86,12 +86,14 @@ class Watch(Callback):
         self._preview_batch: Any = None
         self._speed = Speedometer()
         self._rates: Rates | None = None
+        self._seen_step = 0
 
     # ---------------------------------------------------------------- progress
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clocks."""
         self._speed.start(trainer.global_step)
+        self._seen_step = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -105,6 +107,9 @@ class Watch(Callback):
         self._speed.weigh(pl_module, batch)
         self._speed.count(batch)
         step = trainer.global_step
+        if step == self._seen_step:  # a part of a step: gradients are still added up
+            return
+        self._seen_step = step
         last = step >= trainer.max_steps
         if self._speed.since >= (_ON_SCREEN if self._screen else _IN_LOG) or last:
             self._rates = self._speed.rates(trainer)

@@ -101,6 +101,12 @@ def test_utterances_are_those_of_the_torch_loader(corpus: Corpus) -> None:
                     assert not a.energy[row, length:].any()
 
 
+def test_what_dali_makes_is_not_read(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = dali_acoustic_loader(acoustic(corpus)[0])
+    monkeypatch.setattr(FeatureStore, "load", lambda *_: pytest.fail("a mel was read"))
+    assert len(list(loader)) == len(loader)
+
+
 def test_threads_change_nothing(corpus: Corpus) -> None:
     one, two = (dali_vocoder(corpus, threads=n)[0] for n in (1, 2))
     assert same(list(one), list(two))

@@ -119,6 +119,18 @@ def test_a_lost_file_is_made_again(corpus: Corpus) -> None:
     np.testing.assert_array_equal(store.load(corpus.train[0]).mel, good.mel)
 
 
+def test_pitch_alone(corpus: Corpus) -> None:
+    """Where the file was lost or cut meanwhile, it is made again."""
+    store, utterance = FeatureStore(corpus.dir), corpus.train[0]
+    good, path = store.load(utterance).pitch, cached(store, utterance)
+    np.testing.assert_array_equal(store.pitch(utterance), good)
+    for damaged in (None, path.read_bytes()[:-100]):
+        path.unlink()
+        if damaged is not None:
+            path.write_bytes(damaged)
+        np.testing.assert_array_equal(store.pitch(utterance), good)
+
+
 def test_a_full_disk_leaves_nothing_half_written(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FeatureStore(corpus.dir)
     write = Path.write_bytes

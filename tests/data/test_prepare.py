@@ -76,8 +76,8 @@ def test_processes_that_train_together_make_each_once(corpus: Corpus, monkeypatc
 
     monkeypatch.setattr(FeatureStore, "make", while_it_waits)
     assert prepare(corpus.utterances, FeatureStore(corpus.dir)).made == 12
-    assert other.stdout.read() == "0\n"
-    assert other.wait() == 0
+    assert other.communicate()[0] == "0\n"
+    assert other.returncode == 0
 
 
 def locks() -> list[str]:

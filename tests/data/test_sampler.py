@@ -146,6 +146,10 @@ def test_segments_of_a_batch_are_the_same_however_many_share_it(shuffle: bool) -
         assert {key for share in shares for key in share[number]} == set(batch)
         if shuffle:
             assert [len(share[number]) for share in shares] == [2] * 4
+        portions = [share[number].portion for share in shares]
+        assert [p.utterances for p in portions] == [p.frames for p in portions]
+        assert [p.utterances * len(batch) / 4 for p in portions] == [len(batch[r::4]) for r in range(4)]  # a spare: 0
+        assert {p.whole for p in portions} == {len(batch)}
     with pytest.raises(NemoExtError, match=r"batch_size=8 cannot be shared evenly by 3 .*give a multiple of 3"):
         list(SegmentSampler(21, 8, rank=0, world_size=3))
 

@@ -68,6 +68,22 @@ def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, fe
     assert [p.name for p in out.parent.iterdir()] == ["bundle"]
 
 
+@pytest.mark.parametrize("index", ["{", '{"format": 0}'], ids=["damaged", "of another format"])
+def test_voices_of_a_bundle_that_cannot_be_read_are_kept(models, tmp_path, toy_export, few, index):
+    """They may have been copied there and deleted elsewhere."""
+    out = tmp_path / "bundle"
+    voices.save(dataclasses.replace(toy_export.voices[0], name="mine"), out / "voices" / "mine.voice")
+    (out / "bundle.json").write_text(index)
+    run.export(compose("export", [*models, f"out={out}"]))
+    assert {p.stem for p in (out / "voices").iterdir()} == {"ada", "ben", "mine"}
+    (out / "bundle.json").write_text(index)
+    theirs = dataclasses.replace(toy_export.voices[0], base="other/model.nemo", base_hash="0" * 16)
+    voices.save(theirs, out / "voices" / "theirs.voice")
+    with pytest.raises(NemoExtError, match=r"theirs\.voice was made for the base model 'other/model\.nemo'"):
+        run.export(compose("export", [*models, f"out={out}"]))
+    assert (out / "voices" / "theirs.voice").is_file()
+
+
 def test_a_graph_that_is_not_the_model_leaves_nothing(models, tmp_path, few, monkeypatch, capsys):
     monkeypatch.setitem(parity.LARGEST, "fp32", 1e-12)
     assert main(["export", *models, f"out={tmp_path / 'bundle'}"]) == 1

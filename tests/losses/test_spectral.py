@@ -42,6 +42,16 @@ def test_gradients_are_finite_at_digital_silence(target):
     assert torch.isfinite(predicted.grad).all()
 
 
+def test_a_spare_part_counts_nothing(speech):
+    made = (0.5 * speech)[None].requires_grad_()
+    loss = multi_resolution_stft(made, speech[None], SPEC, [512], share=0.0)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not made.grad.any()
+    whole, half = (multi_resolution_stft(made, speech[None], SPEC, [512], share=s).item() for s in (1.0, 0.5))
+    assert 0.5 * whole < half < whole  # the convergence is the whole batch's, however it is shared
+
+
 def test_full_band_reaches_half_the_sample_rate():
     assert full_band(SPEC).f_max == 11025.0
     whistle = 0.001 * torch.sin(torch.arange(16384) * (2 * math.pi * 10000 / 22050))[None] * torch.hann_window(16384)

@@ -104,9 +104,30 @@ def test_a_class_hidden_in_a_setting_is_refused(stock, tmp_path):
     assert "names a class at g2p.apply_to_oov_word" in refused(pack_nemo(tmp_path / "old.nemo", config, stock[1]))
 
 
-def test_the_environment_is_not_read_into_a_configuration(stock, tmp_path):
-    config = {**stock[0], "labels": "${oc.env:HOME}"}
-    assert "asks for a function" in refused(pack_nemo(tmp_path / "old.nemo", config, stock[1]))
+@pytest.mark.parametrize(
+    ("labels", "more"),
+    [
+        ("${oc.env:A_SECRET}", {}),
+        ("${oc.${x}:A_SECRET}", {"x": "env"}),
+        ("${${x}:A_SECRET}", {"x": "oc.env"}),
+        ("${x}{oc.env:A_SECRET}", {"x": "$"}),
+        ("${x}", {"x": "\\${oc.env:A_SECRET}"}),
+    ],
+    ids=["plain", "part of the name", "the whole name", "in two pieces", "escaped"],
+)
+def test_the_environment_is_not_read_into_a_configuration(stock, tmp_path, monkeypatch, labels, more):
+    monkeypatch.setenv("A_SECRET", "nobody's business")
+    config = {**stock[0], "labels": labels, **more}
+    said = refused(pack_nemo(tmp_path / "old.nemo", config, stock[1]))
+    assert "asks for a function" in said or "would be followed again" in said
+    assert "nobody's business" not in said
+
+
+def test_a_name_of_a_speaker_is_no_way_to_the_environment(stock, tmp_path):
+    dataset = {**stock[0]["train_ds"]["dataset"], "speaker_map": {"${x}{oc.env:A_SECRET}": 0}}
+    config = {**stock[0], "x": "$", "train_ds": {**stock[0]["train_ds"], "dataset": dataset}}
+    said = refused(pack_nemo(tmp_path / "old.nemo", config, stock[1]))
+    assert "'${x}{oc.env:A_SECRET}' together" in said
 
 
 def test_references_within_the_configuration_are_followed(stock, tmp_path):

@@ -25,6 +25,7 @@ from nemo_ext.training import alignments
 from nemo_ext.training.adapt import adapt, learn, make
 from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
 from nemo_ext.training.adapt_data import gather
+from nemo_ext.training.alignments import AlignerCopy
 from nemo_ext.training.voice_fit import AVERAGED, GROUPS, VoiceFit, group_indices
 from nemo_ext.voices import Consent
 
@@ -125,6 +126,41 @@ def test_what_does_worse_is_not_kept(tiny_acoustic: Path, base: Any, espeak_corp
     assert [step for step, _ in made.history] == [0, 2, 4]
     assert made.steps == 0
     assert np.array_equal(made.voice.vector, made.start.vector)
+
+
+def test_the_start_is_held_against_losses_of_the_same_precision(
+    tiny_acoustic: Path, base: Any, espeak_corpus: Path, tmp_path: Path
+) -> None:
+    """Nothing is learned at a rate of 0, so the held-out losses stay those of the start."""
+    chosen = config(tiny_acoustic, espeak_corpus, tmp_path / "x.voice", "aligner_steps=0", "trainer.max_steps=1")
+    chosen = dataclasses.replace(chosen, lr=0.0, embedding_lr=0.0)
+    chosen.trainer.precision = "bf16-mixed"
+    (_, before), (_, after) = learn(chosen, base, gather(chosen, base)).history
+    assert after == pytest.approx(before, rel=1e-6)
+
+
+def test_the_aligner_s_copy_comes_back_to_where_the_base_is(
+    tiny_acoustic: Path, base: Any, espeak_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning moves what it has fitted to the processor; there, the base of a training on a GPU is not."""
+    moves: list[str] = []
+
+    def noting(name: str) -> None:
+        before = getattr(AlignerCopy, name)
+
+        def noted(self: Any, *where: Any) -> Any:
+            moves.append(f"to {where[0]}" if name == "to" else name)
+            return before(self, *where)
+
+        monkeypatch.setattr(AlignerCopy, name, noted)
+
+    noting("cpu")
+    noting("to")
+    noting("align")
+    chosen = config(tiny_acoustic, espeak_corpus, tmp_path / "x.voice", "aligner_steps=1", "trainer.max_steps=1")
+    learn(chosen, base, gather(chosen, base))
+    left = moves.index("cpu")
+    assert moves[left : left + 3] == ["cpu", f"to {base.device}", "align"]
 
 
 def test_the_command(tiny_acoustic: Path, espeak_corpus: Path, tmp_path: Path, capfd: Any) -> None:

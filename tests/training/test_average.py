@@ -5,6 +5,7 @@ import torch
 
 from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
+from nemo_ext.models.vocoder.vocos import Vocos
 from nemo_ext.training import checkpoints
 from nemo_ext.training.average import Average, averaged, spoken_with
 from nemo_ext.training.watch import Watch
@@ -37,6 +38,21 @@ def test_what_is_saved_is_the_mean_of_every_steps_weights(toy, tmp_path, monkeyp
         assert torch.equal(spoken_with(content)[name], weight)
         assert torch.equal(content["state_dict"][name], seen[-1][name])  # training went on with the weights themselves
     assert any(not torch.equal(w, seen[-1][k]) for k, w in averaged(model).items())
+
+
+def test_what_is_shown_is_what_is_saved(toy, tmp_path, monkeypatch):
+    shown: list[dict[str, torch.Tensor]] = []
+    before = Vocos.preview
+
+    def noted(self, batch):
+        shown.append({k: w.detach().clone() for k, w in averaged(self).items()})
+        return before(self, batch)
+
+    monkeypatch.setattr(Vocos, "preview", noted)
+    toy(tmp_path / "run", "trainer.max_steps=3", "trainer.ema=0.9", "trainer.val_every=3", "logger.tensorboard=true")
+    saved = _nemo.restore(tmp_path / "run" / "model.nemo").state_dict()
+    (weights,) = shown
+    assert all(torch.equal(saved[name], weight) for name, weight in weights.items())
 
 
 def test_a_resumed_run_goes_on_with_its_mean(toy, tmp_path):

@@ -15,6 +15,7 @@ import torch
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints
+from nemo_ext.training.chance import Chance
 from nemo_ext.training.pictures import read_metrics
 from nemo_ext.training.watch import Watch
 
@@ -66,6 +67,29 @@ def test_the_epochs_above_end_where_they_are_stopped(toy, tmp_path):
     held = checkpoints.read(tmp_path / "run" / "checkpoints" / "step=6.ckpt")
     assert held["epoch"] >= 1
     assert 6 - held["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] in (4, 5)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 1)])
+def test_a_resumed_run_may_take_its_batches_in_another_number_of_parts(toy, tmp_path, monkeypatch, before, after):
+    """Every step has the utterances it would have had, and validations come when they would have come."""
+    heard: dict[int, set[str]] = {}
+    start = Chance.on_train_batch_start
+
+    def noted(self, trainer, pl_module, batch, batch_idx):
+        heard.setdefault(trainer.global_step, set()).update(batch.ids)
+        start(self, trainer, pl_module, batch, batch_idx)
+
+    monkeypatch.setattr(Chance, "on_train_batch_start", noted)
+    more = ("trainer.max_steps=11", "trainer.val_every=5")
+    toy(tmp_path / "whole", *more, model="fastpitch")
+    whole = dict(heard)
+    heard.clear()
+    with pytest.raises(SystemExit), stopped_at(7, signal.SIGTERM):
+        toy(tmp_path / "run", *more, f"trainer.accumulate={before}", model="fastpitch")
+    toy(tmp_path / "run", *more, f"trainer.accumulate={after}", model="fastpitch")
+    assert heard == whole
+    assert list(heard) == list(range(11))
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")["val/loss"][0] == [5, 10]
 
 
 def test_a_stop_that_comes_after_the_saver_had_its_turn_is_saved_with_the_next_step(toy, tmp_path):

@@ -7,9 +7,10 @@ import torch
 
 from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError
-from nemo_ext.training import preflight
+from nemo_ext.training import plan, preflight
 from nemo_ext.training.build import build
 from nemo_ext.training.preflight import Needs, Speed
+from nemo_ext.training.run import train
 
 
 def test_seconds_count_steps_validations_and_late_discriminators():
@@ -41,6 +42,47 @@ def test_disk_is_what_a_checkpoint_and_a_model_take(toy, options, finished):
     assert there < fresh - checkpoint
 
 
+def test_the_mean_of_the_weights_takes_room_in_every_checkpoint(toy, options, tmp_path):
+    toy(tmp_path / "without", "trainer.max_steps=1")
+    toy(tmp_path / "with", "trainer.max_steps=1", "trainer.ema=0.9")
+    model = build(compose("train", options(tmp_path / "fresh"))).model
+    told = [preflight.disk_needed(model, tmp_path, 2, mean) for mean in (False, True)]
+    taken = [(tmp_path / k / "checkpoints" / "step=1.ckpt").stat().st_size for k in ("without", "with")]
+    assert told[1] - told[0] == pytest.approx(3 * (taken[1] - taken[0]), rel=0.3)  # a toy's names take room
+
+
+def test_what_is_measured_is_a_whole_step(options, tmp_path, monkeypatch):
+    """Of so many parts as a batch is taken in."""
+    monkeypatch.setattr(preflight, "_ENOUGH", 4)
+    watches: list[preflight._Stopwatch] = []
+    parts: list[int] = []
+    end = preflight._Stopwatch.on_train_batch_end
+
+    def counted(self, trainer, *others):
+        watches.append(self)
+        parts.append(trainer.accumulate_grad_batches)
+        end(self, trainer, *others)
+
+    monkeypatch.setattr(preflight._Stopwatch, "on_train_batch_end", counted)
+    line = options(
+        tmp_path, "trainer.accumulate=3", "trainer.max_steps=1", "trainer.measure_seconds=60", model="fastpitch"
+    )
+    train(compose("train", line))
+    assert set(parts) == {3}
+    assert len(parts) == 3 * (preflight._WARM_UP + 4)
+    assert len(watches[0].at) == preflight._WARM_UP + 4
+    kept = plan.load(tmp_path)
+    assert kept is not None
+    assert kept.measured_on["accumulate"] == 3
+
+
+@pytest.mark.parametrize("model", ["vocos", "speaker"])
+def test_what_cannot_be_taken_in_parts_is_refused(options, tmp_path, model):
+    line = [o for o in options(tmp_path, "trainer.accumulate=2") if not o.startswith(("model", "size"))]
+    with pytest.raises(NemoExtError, match=r"trainer\.accumulate is for acoustic models alone"):
+        train(compose("train", [f"model={model}", "size=tiny", *line]))
+
+
 def test_discriminators_count_before_they_are_made(options, tmp_path):
     without = build(compose("train", options(tmp_path)))
     adversarial = ("model.adversarial_from_step=5", "model.small_discriminators=true")
@@ -65,8 +107,6 @@ def test_late_discriminators_are_measured_and_the_model_stays_as_it_was(toy, opt
 
 
 def preflight_speed(out):
-    from nemo_ext.training import plan
-
     kept = plan.load(out)
     assert kept is not None
     assert kept.speed is not None

@@ -11,6 +11,7 @@ from nemo_ext.data import dataset
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import pictures, watch
 from nemo_ext.training.pictures import read_metrics
+from nemo_ext.training.spikes import SpikeGuard
 from nemo_ext.types import MelSpec, Preview
 
 
@@ -51,6 +52,30 @@ def test_progress_tells_losses_speed_and_time_left(toy, tmp_path, monkeypatch, c
         assert said in lines[0]
     assert "validation  mel " in lines[2]
     assert lines[4].endswith("done")
+
+
+def test_a_batch_that_is_taken_in_parts_is_told_as_one(toy, told, tmp_path, monkeypatch):
+    """Once a step, with the loss of the whole batch, to the logs and to those who look for spikes."""
+    seen: list[tuple[int, torch.Tensor, list[str]]] = []
+    look = SpikeGuard.look
+
+    def noted(self):
+        seen.extend(self._pending)
+        return look(self)
+
+    monkeypatch.setattr(SpikeGuard, "look", noted)
+    more = ("trainer.max_steps=4", "model.dropout=0.0", "model.attention_dropout=0.0")
+    toy(tmp_path / "whole", *more, model="fastpitch")
+    whole, seen = seen, []
+    toy(tmp_path / "parts", *more, "trainer.accumulate=2", model="fastpitch")
+    rows, expected = told(tmp_path / "parts"), told(tmp_path / "whole")
+    assert [row["step"] for row in rows] == [row["step"] for row in expected]
+    for row, wanted in zip(rows, expected, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-4)
+    for (step, loss, ids), (same, wanted, of) in zip(seen, whole, strict=True):
+        assert step == same
+        assert float(loss) == pytest.approx(float(wanted), rel=1e-4)
+        assert sorted(ids) == sorted(of)
 
 
 def test_metrics_are_cut_back_to_the_step_that_is_resumed(tmp_path):

@@ -25,11 +25,12 @@ from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.models.acoustic import fastpitch_parts
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
-from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, asks_for, mean_square, mel_l1
+from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, asks_for, mean_square
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
-from nemo_ext.models.logged import log_training
+from nemo_ext.models.logged import log_training, log_validation
 from nemo_ext.models.stock import stock_mel_spec, stock_voices
 from nemo_ext.modules.adapters import (
     AdapterConfig,
@@ -59,8 +60,6 @@ _NOT_SPOKEN_WITH = (
     *("aligner.", "fastpitch.aligner.", "style.heads.", "style.bank."),
     *("fastpitch.speaker_emb.", "fastpitch.speaker_encoder."),
 )
-# What the losses are means over, where it is not utterances.
-_MEAN_OVER = {"mel": "frames", "bin": "frames", "duration": "tokens", "pitch": "tokens", "energy": "tokens"}
 _STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
@@ -452,8 +451,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         """What is minimised at ``step``, by name, and the mel ``(B, n_mels, T_mel)`` that ``learn`` predicts."""
         losses, mel, _ = self.learn(batch)
         losses["bin"] = losses["bin"] * self._bin_weight(step)
-        # each is a mean over what is here of a batch that others may share
-        return {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}, mel
+        return fastpitch_parts.in_proportion(losses, batch), mel
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """One step on one batch; logs every loss under ``train/``."""
@@ -465,11 +463,12 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Alignment]:  # noqa: ARG002
         """Logs losses under ``val/``, of which ``mel`` is the error of the log-mel; gives the ``alignment``."""
         losses, mel, alignment = self.learn(batch)
-        losses["mel_l1"] = mel_l1(mel, batch)
+        losses = fastpitch_parts.in_proportion({**losses, "mel_l1": fastpitch_parts.mel_l1(mel, batch)}, batch)
         loss = sum(v for k, v in losses.items() if k not in ("bin", "mel_l1", "style", "speaker"))
-        logged = {"val/loss": loss, "val/mel": losses["mel_l1"], "val/align": losses["align"], "val/bin": losses["bin"]}
-        logged |= {f"val/{k}": v for k, v in losses.items() if k in ("duration", "pitch", "style", "speaker")}
-        self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
+        told: dict[str, Tensor | float] = {
+            k: losses[k] for k in ("align", "bin", "duration", "pitch", "style", "speaker") if k in losses
+        }
+        log_validation(self, {"loss": loss, "mel": losses["mel_l1"], **told}, batch)
         return {"alignment": alignment}
 
     def on_validation_epoch_end(self) -> None:

@@ -1,4 +1,4 @@
-"""What passes between the parts of FastPitch, and how far a mel is from another."""
+"""What passes between the parts of FastPitch, how far a mel is from another, what a part of a batch counts for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from torch import Tensor
 from nemo_ext.modules.adapters import VoiceWeights
 from nemo_ext.modules.alignment import mask_from_lens
 from nemo_ext.types import Batch
+
+# What the losses are means over, where it is not utterances.
+_MEAN_OVER = {
+    **dict.fromkeys(("mel", "mel_l1", "bin"), "frames"),
+    **dict.fromkeys(("duration", "pitch", "energy"), "tokens"),
+    "style": "labelled",
+}
 
 
 @dataclass
@@ -51,6 +58,11 @@ def mean_square(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean squared error over the True positions of ``valid`` (broadcast over channels)."""
     valid = valid.expand_as(predicted)
     return ((predicted - target).square() * valid).sum() / valid.sum()
+
+
+def in_proportion(losses: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """``losses``, each a mean over what is here of a batch that others may share, as parts of the whole's."""
+    return {k: v * getattr(batch.portion, _MEAN_OVER.get(k, "utterances")) for k, v in losses.items()}
 
 
 def asks_for(value: float | Tensor, neutral: float) -> bool:

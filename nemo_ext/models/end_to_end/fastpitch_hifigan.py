@@ -26,6 +26,7 @@ from nemo_ext.losses.spectral import mel_l1
 from nemo_ext.models.acoustic import fastpitch_parts
 from nemo_ext.models.acoustic.fastpitch import FastPitch
 from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig
+from nemo_ext.models.logged import log_validation
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig, VocoderLosses
 from nemo_ext.models.vocoder.hifigan import HifiGan, HifiGanConfig
 from nemo_ext.modules.discriminators import MultiPeriod, MultiScale
@@ -126,10 +127,6 @@ class FastPitchHifiGan(GanVocoder):
         losses, made, real, _ = self._segments(batch, (batch.drawn * self._places(batch)).long())
         return made, real, {name: self.settings.losses.acoustic * value for name, value in losses.items()}
 
-    def share(self, batch: Batch) -> float:
-        """Every utterance gives one segment; FastPitch's losses know their own shares."""
-        return batch.portion.utterances
-
     def _places(self, batch: Batch) -> Tensor:
         """``(B,)`` how many frames of each utterance a segment may begin at."""
         return (batch.mel_lens - self.settings.segment_frames + 1).clamp(min=1)
@@ -144,17 +141,17 @@ class FastPitchHifiGan(GanVocoder):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]  # noqa: ARG002
         """Logs as a vocoder does, over the middle of each utterance, and ``val/predicted_mel``, FastPitch's own L1."""
         losses, made, real, mel = self._segments(batch, self._places(batch) // 2)
-        heard, stft = self.spectral_losses(made, real)
-        weigh = self.settings.losses
+        weigh, portion = self.settings.losses, batch.portion
+        heard, stft = self.spectral_losses(made, real, portion.utterances)
         kept = sum(v for k, v in losses.items() if k not in ("bin", "style", "speaker"))
-        logged = {
-            "val/loss": weigh.mel * heard + weigh.stft * stft + weigh.acoustic * kept,
-            "val/mel": mel_l1(made, real, self.mel_spec),
-            "val/stft": stft,
-            "val/predicted_mel": fastpitch_parts.mel_l1(mel, batch),
-            "val/align": losses["align"],
+        told = {
+            "loss": weigh.mel * heard + weigh.stft * stft + weigh.acoustic * kept,
+            "mel": portion.utterances * mel_l1(made, real, self.mel_spec),
+            "stft": stft,
+            "predicted_mel": portion.frames * fastpitch_parts.mel_l1(mel, batch),
+            "align": losses["align"],
         }
-        self.log_dict(logged, batch_size=len(batch.ids), sync_dist=True)
+        log_validation(self, told, batch)
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> Preview:  # type: ignore[override]

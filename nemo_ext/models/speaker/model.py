@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.audio.mel import log_mel
 from nemo_ext.losses.speaker import additive_angular_margin
-from nemo_ext.models.logged import log_training
+from nemo_ext.models.logged import log_training, log_validation
 from nemo_ext.models.stock import stock_mel_spec, stock_preprocessor
 from nemo_ext.types import CropBatch, MelSpec, Preview
 
@@ -133,7 +133,8 @@ class SpeakerModel(EncDecSpeakerLabelModel):  # type: ignore[misc]
     def validation_step(self, batch: CropBatch, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Logs ``val/loss``, without the margin, and ``val/accuracy``."""
         _, plain, accuracy = self._learn(batch)
-        self.log_dict({"val/loss": plain, "val/accuracy": accuracy}, batch_size=len(batch.ids), sync_dist=True)
+        share = batch.portion.utterances
+        log_validation(self, {"loss": share * plain, "accuracy": share * accuracy}, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Nothing to gather: Lightning averages what ``validation_step`` logs."""

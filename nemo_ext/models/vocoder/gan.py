@@ -27,7 +27,7 @@ from nemo_ext.audio.mel import log_mel
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from nemo_ext.losses.spectral import full_band, mel_l1, multi_resolution_stft
-from nemo_ext.models.logged import log_training
+from nemo_ext.models.logged import log_training, log_validation
 from nemo_ext.modules.discriminators import Verdict
 from nemo_ext.types import MelSpec, Preview, SegmentBatch
 
@@ -162,7 +162,7 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """One step of the discriminators, where they take part, and one of the generator; logs under ``train/``."""
         weigh = self.settings.losses
         made, real, own = self.attempt(batch)
-        share = self.share(batch)
+        share = batch.portion.utterances  # what a mean over the segments here counts for; `own` is weighed already
         since = self.settings.adversarial_from_step
         adversarial = self.discriminators is not None and since is not None and self.global_step >= since
         logged: dict[str, Tensor] = {}
@@ -190,13 +190,6 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         """Lightning's optimizers: the generator's, and the discriminators' where there are any."""
         found = self.optimizers()
         return found if isinstance(found, list) else [found]
-
-    def share(self, batch: Any) -> float:  # noqa: ARG002
-        """What a mean over the segments of ``batch`` counts for beside those of other processes: 1 where all are even.
-
-        ``own_losses`` are counted already.
-        """
-        return 1.0
 
     def attempt(self, batch: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Audio ``(B, T_audio)`` that is made of ``batch``, the recording's, and what ``own_losses`` gives."""
@@ -250,17 +243,14 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
 
     def validation_step(self, batch: SegmentBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Logs ``val/mel``, the L1 of the log-mels in the model's own band, and ``val/loss``, the spectral losses."""
-        made = self(batch.mel)
-        mel, stft = self.spectral_losses(made, batch.audio)
-        self.log_dict(
-            {
-                "val/mel": mel_l1(made, batch.audio, self.mel_spec),
-                "val/stft": stft,
-                "val/loss": self.settings.losses.mel * mel + self.settings.losses.stft * stft,
-            },
-            batch_size=len(batch.ids),
-            sync_dist=True,
-        )
+        made, share = self(batch.mel), batch.portion.utterances
+        mel, stft = self.spectral_losses(made, batch.audio, share)
+        told = {
+            "mel": share * mel_l1(made, batch.audio, self.mel_spec),
+            "stft": stft,
+            "loss": self.settings.losses.mel * mel + self.settings.losses.stft * stft,
+        }
+        log_validation(self, told, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Nothing to gather: Lightning averages what ``validation_step`` logs."""

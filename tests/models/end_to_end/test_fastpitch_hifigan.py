@@ -200,13 +200,12 @@ def test_what_cannot_be_joined_is_told(make):
 
 
 def test_sizes_are_those_of_the_parts():
+    fast = "width encoder_layers decoder_layers feedforward_width predictor_width attention_dropout losses"
+    high = "resblock upsample_rates upsample_initial_channel resblock_kernel_sizes"
     for size in ("tiny", "small", "full"):
         joint = compose("train", ["model=fastpitch_hifigan", f"size={size}"]).model
         made = OmegaConf.merge(OmegaConf.structured(FastPitchHifiGan.config_class), joint)
-        for name, keys in (
-            ("fastpitch", "width encoder_layers decoder_layers feedforward_width predictor_width attention_dropout"),
-            ("hifigan", "resblock upsample_rates upsample_initial_channel resblock_kernel_sizes"),
-        ):
+        for name, keys in (("fastpitch", fast), ("hifigan", high)):
             alone = compose("train", [f"model={name}", f"size={size}"]).model
             for key in keys.split():
                 assert made[name][key] == alone[key], (size, name, key)
