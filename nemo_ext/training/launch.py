@@ -131,6 +131,24 @@ def wait_for(path: Path) -> None:
         time.sleep(_POLL)
 
 
+def own_device(accelerator: str) -> str:
+    """Where this process computes before Lightning has told it: the processor, or its own GPU of those it may see."""
+    import torch
+
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{local_rank() % torch.cuda.device_count()}"
+
+
+def take_own_device(accelerator: str) -> None:
+    """Make this process's own GPU its current one: NeMo opens the current one for every model that is made."""
+    import torch
+
+    device = own_device(accelerator)
+    if device != "cpu":
+        torch.cuda.set_device(device)
+
+
 def environment() -> list[Any]:
     """Lightning's plugin for a launcher whose ways we change.
 

@@ -54,6 +54,7 @@ def train(config: TrainConfig) -> Path:
     _nemo.quiet()
     preflight.use_threads(config.trainer.threads)
     with stopping.requeued_at_once(), _alone(out), without_third_party_warnings():
+    launch.take_own_device(config.trainer.accelerator)
         seed_everything(config.seed, verbose=False)
         return _train(config, out, build(config))
 

@@ -87,6 +87,20 @@ def test_what_lightning_starts_in_a_shell_of_a_job_has_one_first(
     assert launch.local_rank() == int(told.get("LOCAL_RANK", 0))
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "there", "seen", "own"),
+    [("gpu", True, 8, "cuda:3"), ("gpu", True, 1, "cuda:0"), ("gpu", False, 0, "cpu"), ("cpu", True, 8, "cpu")],
+)
+def test_each_process_has_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, there: bool, seen: int, own: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    for told in ({"LOCAL_RANK": "3"}, {**SRUN, "SLURM_LOCALID": "3", "LOCAL_RANK": "0"}):
+        set_all(monkeypatch, told)
+        assert launch.own_device(accelerator) == own
+
+
 def alone(rank: int, folder: Path, fails: bool) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     with launch.first_alone():

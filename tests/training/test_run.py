@@ -228,6 +228,31 @@ def test_misspelt_choices_name_the_nearest(line, said):
         compose("train", line)
 
 
+def test_kernels_are_tried_where_all_segments_have_one_shape(tiny_vocoder, tiny_acoustic):
+    vocoder, acoustic = _nemo.restore(tiny_vocoder), _nemo.restore(tiny_acoustic)
+    assert run._tries_kernels("gpu", vocoder)
+    assert run._tries_kernels("gpu", acoustic) is run._tries_kernels("cpu", vocoder) is None
+
+
+def test_a_process_has_its_own_gpu_before_a_model_is_made(toy, tmp_path, monkeypatch):
+    class MadeError(Exception):
+        pass
+
+    def build(config):
+        raise MadeError
+
+    taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(run, "build", build)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for trainer in ("gpu", "cpu"):
+        with pytest.raises(MadeError):
+            toy(tmp_path / trainer, f"trainer={trainer}")
+    assert taken == ["cuda:1"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a GPU")
 def test_no_gpu_is_said(toy, tmp_path):
     with pytest.raises(NemoExtError, match="trainer=gpu, but torch sees no GPU here: use trainer=cpu"):
