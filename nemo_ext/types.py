@@ -137,7 +137,7 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
-        return _map_tensors(self, lambda t: t.to(device))
+        return _moved(self, device)
 
     def pin_memory(self) -> Batch:
         """The same batch with every tensor in page-locked memory."""
@@ -155,7 +155,7 @@ class SegmentBatch:
 
     def to(self, device: Any) -> SegmentBatch:
         """The same batch with every tensor on ``device``."""
-        return _map_tensors(self, lambda t: t.to(device))
+        return _moved(self, device)
 
     def pin_memory(self) -> SegmentBatch:
         """The same batch with every tensor in page-locked memory."""
@@ -174,11 +174,20 @@ class CropBatch:
 
     def to(self, device: Any) -> CropBatch:
         """The same batch with every tensor on ``device``."""
-        return _map_tensors(self, lambda t: t.to(device))
+        return _moved(self, device)
 
     def pin_memory(self) -> CropBatch:
         """The same batch with every tensor in page-locked memory."""
         return _map_tensors(self, lambda t: t.pin_memory())
+
+
+def _moved(batch: Any, device: Any) -> Any:
+    """``batch`` on ``device``. To a GPU without waiting: what is computed there next comes after the copy.
+
+    Never so from it: the processor would read what has not arrived.
+    """
+    to_gpu = isinstance(device, int) or str(device).startswith("cuda")
+    return _map_tensors(batch, lambda t: t.to(device, non_blocking=to_gpu))
 
 
 def _map_tensors(batch: Any, function: Any) -> Any:

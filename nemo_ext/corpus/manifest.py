@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,7 @@ def write_text(path: str | Path, text: str) -> Path:
     """Write a text file beside its place and rename it, so that it is never half there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    beside = path.with_name(f".writing-{uuid.uuid4().hex}")  # a process id may come twice on a shared disk
     try:
         beside.write_text(text, encoding="utf-8")
         os.replace(beside, path)

@@ -55,7 +55,9 @@ class PredictedMels:
         return held["mel"]
 
 
-def predict_mels(corpus: Corpus, acoustic: Any, store: FeatureStore) -> PredictedMels:
+def predict_mels(
+    corpus: Corpus, acoustic: Any, store: FeatureStore, device: str | torch.device | None = None
+) -> PredictedMels:
     """Let ``acoustic`` speak every utterance of ``corpus`` that the cache does not know yet.
 
     Files lie in ``<features folder>/predicted-<identity>/``, one an utterance, found by the recording's bytes, the
@@ -65,6 +67,7 @@ def predict_mels(corpus: Corpus, acoustic: Any, store: FeatureStore) -> Predicte
         corpus: whose features are in ``store``; training and validation utterances are spoken alike.
         acoustic: a model with ``learn``, ``mel_spec``, ``frontend`` and ``voices``; it speaks in evaluation mode.
         store: the corpus' features; its mel settings are the model's.
+        device: where it speaks, and only if there is something to say; where it is unless given.
 
     Raises:
         NemoExtError: the model is none that can be aligned, was made for other mels, does not know a voice of the
@@ -94,15 +97,17 @@ def predict_mels(corpus: Corpus, acoustic: Any, store: FeatureStore) -> Predicte
 
     if silent := missing(range(len(dataset))):
         with cache.in_turn(folder) as waited:
-            _speak(acoustic, dataset, missing(silent) if waited else silent, made)
+            if silent := missing(silent) if waited else silent:
+                _speak(acoustic, dataset, silent, made, device)
     return made
 
 
 @torch.no_grad()
-def _speak(acoustic: Any, dataset: AcousticDataset, indices: Sequence[int], made: PredictedMels) -> None:
-    was_training = acoustic.training
+def _speak(acoustic: Any, dataset: AcousticDataset, indices: Sequence[int], made: PredictedMels, on: Any) -> None:
+    was_training, before = acoustic.training, next(acoustic.parameters()).device
     acoustic.eval()
-    device = next(acoustic.parameters()).device
+    device = torch.device(before if on is None else on)
+    acoustic.to(device)
     with Progress(len(indices), "predicting mels") as progress:
         for index in indices:
             utterance = dataset.utterances[index]
@@ -112,6 +117,9 @@ def _speak(acoustic: Any, dataset: AcousticDataset, indices: Sequence[int], made
             cache.write(made.paths[utterance.id], {"mel": mel[0].float().cpu().contiguous().numpy()})
             progress.step()
     acoustic.train(was_training)
+    acoustic.to(before)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # the training that follows wants the room
 
 
 def aligned(corpus: Corpus, made: PredictedMels) -> Corpus:

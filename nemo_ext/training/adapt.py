@@ -281,6 +281,7 @@ def _first(batches: Moved, seconds: float, base: Any) -> list[Batch]:
 
 def _run(module: LightningModule, config: AdaptConfig, steps: int, every: int, recordings: Recordings) -> None:
     options = config.trainer
+    on_gpu = options.accelerator != "cpu"
     with without_third_party_warnings(), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             accelerator=options.accelerator,
@@ -292,7 +293,7 @@ def _run(module: LightningModule, config: AdaptConfig, steps: int, every: int, r
             num_sanity_val_steps=0,
             inference_mode=False,
             callbacks=[
-                NanGuard("lr= and embedding_lr=", "nothing was written"),
+                NanGuard("lr= and embedding_lr=", "nothing was written", (options.log_every if on_gpu else 1,)),
                 Watch(Path(folder), options.log_every, curves=False),
             ],
             logger=False,

@@ -16,9 +16,12 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import distributed
 from torch.distributed.tensor import DTensor
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.losses.ranks import together
+from nemo_ext.training.launch import first_process
 from nemo_ext.training.stopping import Stopped, StopSignals
 
 _NAME = re.compile(r"step=(\d+)\.ckpt")
@@ -118,8 +121,8 @@ class Checkpoints(Callback):
         self.folder, self.every, self.keep, self.order = folder, every, keep, order
         self.signals = StopSignals()
         self._saved_step = self._seen_step = -1
-        for abandoned in folder.glob(f"{_BESIDE}*"):  # by a run that was killed while it wrote
-            abandoned.unlink()
+        for abandoned in folder.glob(f"{_BESIDE}*") if first_process() else ():  # by a run that was killed writing
+            abandoned.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------ saving
 
@@ -163,7 +166,7 @@ class Checkpoints(Callback):
         self._saved_step = step
         if trainer.is_global_zero:
             for old in sorted(self.folder.glob("step=*.ckpt"), key=step_of)[: -self.keep]:
-                old.unlink()
+                old.unlink(missing_ok=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Count the batch in hand as done.
@@ -195,10 +198,30 @@ class Checkpoints(Callback):
 
         Lightning has put a handler of its own before ours. It ends training after the batch's last hook, so that a
         SIGTERM between our hook and its check would end the run without a checkpoint.
+
+        Raises:
+            NemoExtError: the processes have resumed from different checkpoints.
         """
         self.signals.listen_again()
         self.signals.begin()
+        self._agree(trainer, pl_module.device)
         self._seen_step = trainer.global_step
         if trainer.global_step and not trainer.lr_scheduler_configs:  # a schedule sets the rate by itself
             for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups):
                 group["lr"] = pl_module.cfg.optim.lr
+
+    def _agree(self, trainer: Trainer, device: torch.device) -> None:
+        """See that all processes go on from the same step: a shared disk may show one of them what was there before."""
+        if not together():
+            return
+        ends = torch.tensor([trainer.global_step, -trainer.global_step], device=device)
+        distributed.all_reduce(ends, distributed.ReduceOp.MAX)
+        last, first = int(ends[0]), -int(ends[1])
+        if first == last:
+            return
+        if trainer.is_global_zero:
+            raise NemoExtError(
+                f"the processes see different checkpoints in {self.folder} (some step {first}, some step {last}): the "
+                "disk does not show all of them the newest yet; start the same command again in a minute"
+            )
+        distributed.barrier()  # until the first, which says so, has gone

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training.config import TrainerOptions
 
 _BY_HAND = ("bash", "interactive")  # names of SLURM jobs in which a person types: Lightning takes them for no launcher
+_LONGEST = timedelta(days=1)  # that the others wait for what the first process does alone, as long as it lives
+_UNSEEN = timedelta(hours=1)  # the same where they cannot see whether it lives
+_POLL = 0.1  # seconds between two looks: in between, signals are answered
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,76 @@ def _present(accelerator: str) -> int:
 
 def first_process() -> bool:
     """Whether this is the only process, or the first of those that train together."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return int(os.environ[name]) == 0
-    return True
+    env = os.environ
+    if "RANK" in env:
+        return int(env["RANK"]) == 0
+    if _by_srun():
+        return int(env.get("SLURM_PROCID", "0")) == 0
+    # by Lightning, also in a SLURM job where a person types: there SLURM_PROCID is the shell's
+    return local_rank() == 0 and int(env.get("NODE_RANK", "0")) == 0
+
+
+def local_rank() -> int:
+    """Number of this process among those on its machine."""
+    return int(os.environ.get("SLURM_LOCALID" if _by_srun() else "LOCAL_RANK", "0"))
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """What is within is done by the first process alone; no process leaves it before that is done.
+
+    A process that ended would have the others killed: srun gives them ``--wait`` seconds from the first end on, a good
+    one or not. If the first fails, the others see its connection closed.
+
+    Raises:
+        SystemExit: 1, in the others, when the first has failed; it has said why.
+    """
+    from torch import distributed
+
+    from nemo_ext.losses.ranks import together
+
+    if not together():
+        yield
+        return
+    group = distributed.new_group(backend="gloo", timeout=_LONGEST)
+    yield
+    try:
+        arrived = distributed.barrier(group, async_op=True)
+        while not arrived.is_completed():
+            time.sleep(_POLL)
+        arrived.wait()
+    except RuntimeError as error:
+        if lost_another(error):
+            raise SystemExit(1) from None
+        raise
+
+
+def wait_for(path: Path) -> None:
+    """Return when the first process has written ``path``, where the processes have not found each other yet.
+
+    One that fails cannot tell the others so: their launcher ends them, or they give up.
+    """
+    until = time.monotonic() + _UNSEEN.total_seconds()
+    while not path.is_file() and time.monotonic() < until:
+        time.sleep(_POLL)
+
+
+def own_device(accelerator: str) -> str:
+    """Where this process computes before Lightning has told it: the processor, or its own GPU of those it may see."""
+    import torch
+
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{local_rank() % torch.cuda.device_count()}"
+
+
+def take_own_device(accelerator: str) -> None:
+    """Make this process's own GPU its current one: NeMo opens the current one for every model that is made."""
+    import torch
+
+    device = own_device(accelerator)
+    if device != "cpu":
+        torch.cuda.set_device(device)
 
 
 def environment() -> list[Any]:

@@ -29,7 +29,8 @@ from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
 from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.chance import Chance
-from nemo_ext.training.config import TrainConfig
+from nemo_ext.training.config import TrainConfig, TrainerOptions
+from nemo_ext.training.feed import is_vocoder
 from nemo_ext.training.fused import FusedOptimizers
 from nemo_ext.training.health import AlignmentHealth
 from nemo_ext.training.launch import first_process, processes
@@ -52,6 +53,7 @@ def train(config: TrainConfig) -> Path:
     out = _folder(config)
     _check_options(config)
     _nemo.quiet()
+    launch.take_own_device(config.trainer.accelerator)
     preflight.use_threads(config.trainer.threads)
     with stopping.requeued_at_once(), _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
@@ -65,21 +67,26 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     done = checkpoints.step_of(resumed) if resumed else 0
     planned = _plan(config, out, built, done)
     path = out / "model.nemo"
+    # Every process decides this by itself. If a disk shows one of them an older checkpoint, it waits for the others in
+    # vain, and fails; nothing is written without them. Of those that meet, Checkpoints sees that they agree.
     if resumed and done >= planned.max_steps:
-        if not path.is_file():
+        if not path.is_file() and first_process():
             _save(built, checkpoints.read(resumed), path)
+        launch.wait_for(path)
         _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
         return path
     _preflight(config, out, built, planned, done)
     if resumed:
         _say(f"resuming from step {done} of {planned.max_steps} ({resumed})")
-    write_text(out / "config.yaml", as_yaml(config))
+    if first_process():
+        write_text(out / "config.yaml", as_yaml(config))
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
-    if first_process():
-        last = checkpoints.newest(out / "checkpoints")[0]
-        assert last is not None
-        _save(built, checkpoints.read(last), path)
+    with launch.first_alone():
+        if first_process():
+            last = checkpoints.newest(out / "checkpoints")[0]
+            assert last is not None
+            _save(built, checkpoints.read(last), path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
     return path
 
@@ -180,7 +187,7 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     if planned.measured_on != here:
         planned.speed = None
     if planned.speed is None and options.measure_seconds > 0 and alone:
-        loaders, trainer = (built.train, built.val), partial(_trainer, config)
+        loaders, trainer = (built.train, built.val), partial(_trainer, config, built.model)
         measured = preflight.measure(built.model, loaders, trainer, options.measure_seconds, planned.max_steps)
         planned.speed, memory, planned.measured_on = measured.speed, measured.memory, here
     if planned.max_steps == sys.maxsize:
@@ -198,7 +205,7 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
 # ----------------------------------------------------------------------- fitting
 
 
-def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
+def _trainer(config: TrainConfig, model: Any, **changes: Any) -> Trainer:
     options = config.trainer
     if options.fused:
         changes["callbacks"] = [FusedOptimizers(), *changes.get("callbacks", [])]
@@ -213,21 +220,29 @@ def _trainer(config: TrainConfig, **changes: Any) -> Trainer:
             "use_distributed_sampler": False,  # ours shards, and knows the epoch
             "num_sanity_val_steps": 0,
             "inference_mode": False,
+            "benchmark": _tries_kernels(options.accelerator, model),
             "plugins": [checkpoints.WholeFiles(), *launch.environment()],
             **changes,
         }
     )
 
 
+def _tries_kernels(accelerator: str, model: Any) -> bool | None:
+    """Whether cuDNN tries its kernels for a new shape: worth it where all segments have one. None: as torch has it."""
+    return True if accelerator != "cpu" and is_vocoder(model) else None
+
+
 def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resumed: Path | None) -> None:
     options, done = config.trainer, checkpoints.step_of(resumed) if resumed else 0
-    cut_metrics(out / "metrics.jsonl", done)
+    if first_process():
+        cut_metrics(out / "metrics.jsonl", done)
     order = built.train.batch_sampler
     saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
     manual = not built.model.automatic_optimization  # such a model clips its own gradients
     together = processes(options)
     trainer = _trainer(
         config,
+        built.model,
         devices=together.devices,
         num_nodes=together.nodes,
         strategy=strategy_of(config.strategy, together, built.model, options.accelerator, options.accumulate),
@@ -268,7 +283,8 @@ def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -
     The mean of the weights goes when a validation ends, behind those who then still show what the model does.
     """
     options = config.trainer
-    found: list[Any] = [Chance(config.seed), NanGuard(), SpikeGuard(out, options.log_every), AlignmentHealth()]
+    looks = NanGuard(at=_looks(options))
+    found: list[Any] = [Chance(config.seed), looks, SpikeGuard(out, options.log_every), AlignmentHealth()]
     every = options.objective_every
     if every is None:  # speaking takes a processor's time, of which a training on GPUs has more to spare
         every = 0 if options.accelerator == "cpu" else 5
@@ -278,6 +294,11 @@ def _callbacks(config: TrainConfig, out: Path, saver: checkpoints.Checkpoints) -
     if options.ema:
         found.append(Average(options.ema))
     return [*found, saver]
+
+
+def _looks(options: TrainerOptions) -> tuple[int, ...]:
+    """At which steps the losses are looked at: at each, but where that is to wait for a GPU."""
+    return (1,) if options.accelerator == "cpu" else (options.log_every, options.checkpoint_every)
 
 
 def _loggers(config: TrainConfig, out: Path, planned: plan.Plan, done: int) -> dict[str, Any]:

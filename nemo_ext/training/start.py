@@ -15,7 +15,7 @@ from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.predicted import PredictedMels, predict_mels
 from nemo_ext.errors import NemoExtError
 from nemo_ext.modules.weights import weights_identity
-from nemo_ext.training import checkpoints
+from nemo_ext.training import checkpoints, launch
 
 _VOICES = "fastpitch.speaker_emb.weight"  # (voices, E): a row belongs to a name
 _OF_THE_CORPUS = "style.bank."  # what a style knows of the voices: counted anew for each corpus
@@ -52,8 +52,7 @@ def predicted_by(path: str, corpus: Corpus, features: FeatureStore, accelerator:
     Raises:
         NemoExtError: the file is no such model, or it does not fit the corpus.
     """
-    acoustic = _nemo.restore(path, "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda")
-    made = predict_mels(corpus, acoustic, features)
+    made = predict_mels(corpus, _nemo.restore(path), features, launch.own_device(accelerator))
     left_out = [utterance.id for utterance in corpus.utterances if utterance.id not in made.paths]
     if left_out:
         print(f"left out, for their text is too long for them: {', '.join(left_out[:5])}", file=sys.stderr, flush=True)

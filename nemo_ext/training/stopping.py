@@ -64,8 +64,8 @@ class StopSignals:
         return {n: signal.signal(n, self._ask) for n in _SIGNALS}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """A second Ctrl-C or SIGTERM ends at once. SIGUSR1 often comes twice, or with SIGTERM behind it."""
-        if self._asked in (signal.SIGINT, signal.SIGTERM) and number != signal.SIGUSR1:
+        """A second Ctrl-C ends at once. A scheduler's signals often come twice, or one behind the other."""
+        if self._asked in (signal.SIGINT, signal.SIGTERM) and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._asked = self._asked or number
 

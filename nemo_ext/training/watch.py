@@ -6,16 +6,21 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import distributed
 
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
+from nemo_ext.losses.ranks import together
 from nemo_ext.training import pictures
+from nemo_ext.training.stopping import Stopped
 from nemo_ext.training.throughput import Rates, Speedometer
 
 _ON_SCREEN, _IN_LOG = 0.5, 5.0  # seconds between two lines of progress
@@ -31,44 +36,118 @@ def loss_of(outputs: Any) -> Any:
     return outputs["loss"] if isinstance(outputs, dict) else outputs
 
 
-class NanGuard(Callback):
-    """Ends the training at the first loss that is no number, and names the batch."""
+@dataclass(frozen=True)
+class _Step:
+    """What is kept of a step until its loss is looked at; tensors stay where they are."""
 
-    def __init__(self, rate: str = "model.optim.lr", left: str = "the last checkpoint is untouched") -> None:
-        """``rate``: the option that a person may lower; ``left``: what there is now."""
-        self.rate, self.left = rate, left
+    number: int  # of the optimizer, when it was done
+    epoch: int
+    batch: int
+    ids: list[str]
+    fine: torch.Tensor  # () bool: the loss is a number
+    bad: torch.Tensor  # (B,) bool: which utterances' own data are not
+
+
+class NanGuard(Callback):
+    """Ends the training at the first loss that is no number, and names the batch.
+
+    To look at a loss is to wait for the GPU. There it looks at several at once, and keeps of each batch who was in it.
+    """
+
+    def __init__(
+        self,
+        rate: str = "model.optim.lr",
+        left: str = "the last checkpoint is untouched",
+        at: Sequence[int] = (1,),
+    ) -> None:
+        """
+        Args:
+            rate: the option that a person may lower.
+            left: what there is now.
+            at: it looks at steps that are multiples of one of these, and before validations and the end.
+        """
+        self.rate, self.left, self.at = rate, left, at
+        self._unseen: list[_Step] = []
+        self._seen_step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Steps count from here."""
+        self._seen_step = trainer.global_step
 
     def on_train_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
+        pl_module: LightningModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the loss of every step."""
-        loss = loss_of(outputs)
-        if loss is None or bool(torch.isfinite(torch.as_tensor(loss)).all()):
+        """Look at the loss, or remember it where it is."""
+        loss, number = loss_of(outputs), trainer.global_step
+        if loss is not None:
+            fine = torch.isfinite(torch.as_tensor(loss)).all()
+            if 1 in self.at and bool(fine):
+                return
+            place = (number, trainer.current_epoch, batch_idx)
+            self._unseen.append(_Step(*place, list(batch.ids), fine, _bad(batch)))
+        if 1 not in self.at and number == self._seen_step:  # a part of a step: gradients are still added up
             return
-        bad = [k.removeprefix("train/") for k, v in _losses(trainer, "train/").items() if not math.isfinite(v)]
-        broken = _broken(batch)
-        who = listed(broken or batch.ids)
+        self._seen_step = number
+        if number >= trainer.max_steps or any(number % steps == 0 for steps in self.at):
+            self._look(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look, for the GPU is waited for anyway."""
+        self._look(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look: there will be no other time."""
+        self._look(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        """What ends the training may follow from a loss that was not looked at yet, weights that are no numbers say."""
+        if isinstance(exception, NemoExtError | Stopped) and (first := self._first()) is not None:
+            print(self._told(trainer, first), file=sys.stderr, flush=True)
+
+    def _first(self) -> _Step | None:
+        """The first step since the last look whose loss is no number."""
+        steps, self._unseen = self._unseen, []
+        fine = torch.stack([step.fine for step in steps]).tolist() if steps else []
+        return next((step for step, is_fine in zip(steps, fine, strict=True) if not is_fine), None)
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """
+        Raises:
+            NemoExtError: a loss is no number; of several processes, those tell it whose loss was the first.
+        """
+        first = self._first()
+        if 1 not in self.at and together():
+            # after the step with that loss the weights are none either, and so are the losses of the others' next batch
+            number = torch.tensor(first.number if first else sys.maxsize, device=pl_module.device)
+            distributed.all_reduce(number, distributed.ReduceOp.MIN)
+            if int(number) < (first.number if first else sys.maxsize):
+                distributed.barrier()  # until the one that tells it has gone
+        if first is not None:
+            raise NemoExtError(self._told(trainer, first))
+
+    def _told(self, trainer: Trainer, step: _Step) -> str:
+        now = _losses(trainer, "train/") if step.number == trainer.global_step else {}
+        losses = [k.removeprefix("train/") for k, v in now.items() if not math.isfinite(v)]
+        broken = [name for name, is_bad in zip(step.ids, step.bad.tolist(), strict=True) if is_bad]
+        who = listed(broken or step.ids)
         why = f"{who} hold values that are no numbers" if broken else f"utterances {who}"
         remedy = "take them out of the corpus" if broken else f"look at those recordings, or lower {self.rate}"
-        raise NemoExtError(
-            f"the loss is no number at step {trainer.global_step} ({', '.join(bad) or 'loss'}; epoch "
-            f"{trainer.current_epoch}, batch {batch_idx}; {why}): {remedy}; {self.left}"
+        return (
+            f"the loss is no number at step {step.number} ({', '.join(losses) or 'loss'}; epoch {step.epoch}, batch "
+            f"{step.batch}; {why}): {remedy}; {self.left}"
         )
 
 
-def _broken(batch: Any) -> list[str]:
-    """Ids of the utterances in whose own data something is NaN or infinite."""
-    bad = torch.zeros(len(batch.ids), dtype=torch.bool)
-    for f in dataclasses.fields(batch):
-        value = getattr(batch, f.name)
-        if isinstance(value, torch.Tensor) and value.is_floating_point():
-            bad |= ~torch.isfinite(value).reshape(len(batch.ids), -1).all(1).cpu()
-    return [name for name, is_bad in zip(batch.ids, bad.tolist(), strict=True) if is_bad]
+def _bad(batch: Any) -> torch.Tensor:
+    """``(B,)`` bool, where the batch is: the utterances in whose own data something is NaN or infinite."""
+    given = (getattr(batch, f.name) for f in dataclasses.fields(batch))
+    values = [v for v in given if isinstance(v, torch.Tensor) and v.is_floating_point()]
+    return torch.stack([~torch.isfinite(v).reshape(len(batch.ids), -1).all(1) for v in values]).any(0)
 
 
 def listed(ids: list[str]) -> str:

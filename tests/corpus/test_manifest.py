@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from nemo_ext.corpus.manifest import load_corpus, read_manifest, write_manifest
+from nemo_ext.corpus.manifest import load_corpus, read_manifest, write_manifest, write_text
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
 
@@ -27,6 +28,13 @@ def test_round_trip(tmp_path: Path) -> None:
     path = write_manifest(tmp_path / "deep" / "m.jsonl", rows)
     assert read_manifest(path) == rows
     assert [p.name for p in path.parent.iterdir()] == ["m.jsonl"], "nothing is left beside it"
+
+
+def test_several_with_one_process_id_write_the_same_file(tmp_path: Path) -> None:
+    """As processes in containers do; here they are threads."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: write_text(tmp_path / "m.txt", f"{number}\n"), range(400)))
+    assert [p.name for p in tmp_path.iterdir()] == ["m.txt"]
 
 
 def test_as_nemo_reads_it(tmp_path: Path) -> None:

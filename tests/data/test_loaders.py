@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from nemo_ext.corpus.build import build
 from nemo_ext.corpus.config import CorpusConfig
@@ -121,6 +122,27 @@ def test_batches_go_to_a_device(corpus: Corpus) -> None:
     batch = next(iter(acoustic(corpus)[0]))
     assert batch.to("meta").mel.is_meta
     assert batch.to("meta").ids == batch.ids
+
+
+@pytest.mark.parametrize(
+    ("device", "waits"), [("cuda:1", False), (torch.device("cuda"), False), (0, False), ("cpu", True)]
+)
+def test_only_on_the_way_to_a_gpu_nobody_waits(corpus: Corpus, device: object, waits: bool) -> None:
+    """What torch is asked for; where the tensor would go, there is nothing here."""
+    asked = []
+
+    class Ask(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.to:
+                asked.append((args[1], kwargs["non_blocking"]))
+                return args[0]
+            return function(*args, **(kwargs or {}))
+
+    batch = next(iter(acoustic(corpus)[0]))
+    with Ask():
+        batch.to(device)
+    assert asked
+    assert set(asked) == {(device, not waits)}
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(toy, finished, capfd)
     assert names(finished) == ["step=10.ckpt", "step=8.ckpt"]
 
 
+@pytest.mark.parametrize(("rank", "left"), [("0", []), ("1", [".writing-step=9.ckpt"])])
+def test_what_a_killed_run_left_is_taken_away_by_one_process(tmp_path, monkeypatch, rank, left):
+    monkeypatch.setenv("RANK", rank)
+    (tmp_path / ".writing-step=9.ckpt").write_bytes(b"killed while it wrote")
+    checkpoints.Checkpoints(tmp_path, 10, 2, None)
+    assert [p.name for p in tmp_path.iterdir()] == left
+
+
 def test_a_flipped_bit_is_damage(finished):
     last = finished / "checkpoints" / "step=8.ckpt"
     content = bytearray(last.read_bytes())

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
+from torch import distributed
 
 from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError
@@ -21,7 +24,7 @@ SRUN = {"SLURM_NTASKS": "64", "SLURM_PROCID": "9", "SLURM_NNODES": "8", "SLURM_J
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("SLURM_") or name in TORCHRUN:
+        if name.startswith("SLURM_") or name in (*TORCHRUN, "NODE_RANK"):
             monkeypatch.delenv(name)
 
 
@@ -61,6 +64,63 @@ def test_a_shell_in_a_job_is_no_launcher(monkeypatch: pytest.MonkeyPatch) -> Non
     set_all(monkeypatch, {**SRUN, "SLURM_JOB_NAME": "interactive"})
     assert processes(TrainerOptions()) == Processes(1, 1)
     assert launch.environment() == []
+
+
+@pytest.mark.parametrize(
+    ("told", "first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "interactive", None])
+def test_what_lightning_starts_in_a_shell_of_a_job_has_one_first(
+    monkeypatch: pytest.MonkeyPatch, shell: str | None, told: dict[str, str], first: bool
+) -> None:
+    """srun --pty bash and salloc make the shell a task, whose SLURM_PROCID the children of its programs inherit."""
+    if shell:
+        set_all(monkeypatch, {"SLURM_JOB_NAME": shell, "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    set_all(monkeypatch, told)
+    assert launch.first_process() is first
+    assert launch.local_rank() == int(told.get("LOCAL_RANK", 0))
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "there", "seen", "own"),
+    [("gpu", True, 8, "cuda:3"), ("gpu", True, 1, "cuda:0"), ("gpu", False, 0, "cpu"), ("cpu", True, 8, "cpu")],
+)
+def test_each_process_has_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, there: bool, seen: int, own: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    for told in ({"LOCAL_RANK": "3"}, {**SRUN, "SLURM_LOCALID": "3", "LOCAL_RANK": "0"}):
+        set_all(monkeypatch, told)
+        assert launch.own_device(accelerator) == own
+
+
+def alone(rank: int, folder: Path, fails: bool) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    with launch.first_alone():
+        if rank == 0:
+            time.sleep(1.0)
+            if fails:
+                sys.exit(3)
+            (folder / "written").touch()
+    sys.exit(0 if (folder / "written").exists() else 4)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_process_ends_before_the_first_has_done_its_part(tmp_path: Path, fails: bool) -> None:
+    context = torch.multiprocessing.get_context("spawn")
+    processes = [context.Process(target=alone, args=(rank, tmp_path, fails)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == ([3, 1] if fails else [0, 0])
 
 
 def test_what_contradicts_the_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

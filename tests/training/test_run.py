@@ -6,6 +6,8 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from nemo_ext import _nemo
 from nemo_ext.cli import main
 from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError, UsageError
-from nemo_ext.training import plan
+from nemo_ext.training import plan, run
 from nemo_ext.training.pictures import read_metrics
 from nemo_ext.training.run import train
 
@@ -59,6 +61,30 @@ def test_finished_without_its_model_writes_it_again(toy, finished, capfd):
     after = _nemo.restore(finished / "model.nemo").state_dict()
     assert set(before) == set(after)
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_the_others_wait_for_the_one_that_writes_the_model_again(toy, finished, monkeypatch):
+    model = finished / "model.nemo"
+    kept = model.rename(finished / "kept.nemo")
+    monkeypatch.setenv("RANK", "1")
+    writes = threading.Timer(1.0, kept.rename, [model])
+    before = time.monotonic()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "build", lambda config, build=run.build: (build(config), writes.start())[0])
+        assert toy(finished, "trainer.max_steps=8") == model
+    writes.join()
+    assert time.monotonic() - before > 1.0
+    assert not list(finished.glob(".saving-*"))
+
+
+def test_what_all_have_in_common_the_first_process_writes(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    metrics.parent.mkdir()
+    metrics.write_text('{"step": 7}\n')
+    toy(tmp_path / "run", "trainer.max_steps=1")
+    assert not {"config.yaml", "plan.json", "model.nemo"} & {p.name for p in metrics.parent.iterdir()}
+    assert metrics.read_text().startswith('{"step": 7}\n')  # it does not cut what the first writes to
 
 
 @pytest.mark.parametrize("room", [20_000, 200_000])
@@ -159,10 +185,10 @@ def test_two_processes_train_one_model_and_resume(options, tmp_path):
     out = tmp_path / "run"
     for steps, resumed in ((6, ""), (10, "resuming from step 6 of 10")):
         line = [sys.executable, "-m", "nemo_ext", "train", *options(out, "trainer.devices=2")]
-        run = subprocess.run([*line, f"trainer.max_steps={steps}"], capture_output=True, text=True, timeout=300)
-        assert run.returncode == 0, run.stderr
-        assert resumed in run.stderr
-        assert run.stderr.count(f"trained for {steps} steps") == 1
+        done = subprocess.run([*line, f"trainer.max_steps={steps}"], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert resumed in done.stderr
+        assert done.stderr.count(f"trained for {steps} steps") == 1
     assert read_metrics(out / "metrics.jsonl")["train/loss"][0] == list(range(1, 11))
     assert _nemo.restore(out / "model.nemo").decode(torch.zeros(1, 80, 3)).shape == (1, 768)
 
@@ -200,6 +226,31 @@ def test_mistakes_are_one_line(toy, tmp_path, change, said):
 def test_misspelt_choices_name_the_nearest(line, said):
     with pytest.raises(UsageError, match=said):
         compose("train", line)
+
+
+def test_kernels_are_tried_where_all_segments_have_one_shape(tiny_vocoder, tiny_acoustic):
+    vocoder, acoustic = _nemo.restore(tiny_vocoder), _nemo.restore(tiny_acoustic)
+    assert run._tries_kernels("gpu", vocoder)
+    assert run._tries_kernels("gpu", acoustic) is run._tries_kernels("cpu", vocoder) is None
+
+
+def test_a_process_has_its_own_gpu_before_a_model_is_made(toy, tmp_path, monkeypatch):
+    class MadeError(Exception):
+        pass
+
+    def build(config):
+        raise MadeError
+
+    taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(run, "build", build)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for trainer in ("gpu", "cpu"):
+        with pytest.raises(MadeError):
+            toy(tmp_path / trainer, f"trainer={trainer}")
+    assert taken == ["cuda:1"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a GPU")

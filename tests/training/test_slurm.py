@@ -1,4 +1,4 @@
-"""scripts/slurm/train.sbatch. No SLURM here: tests/training/slurm/ holds stand-ins for its srun and scontrol."""
+"""scripts/slurm/train.sbatch. No SLURM here: tests/training/slurm/ holds stand-ins for its commands."""
 
 import os
 import re
@@ -86,11 +86,11 @@ def test_a_requeue_that_slurm_refuses_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sent", "told"), [(signal.SIGUSR1, "USR1"), (signal.SIGTERM, "TERM")])
 def test_a_signal_to_the_batch_shell_reaches_every_rank(tmp_path: Path, sent: signal.Signals, told: str) -> None:
-    """And the status of the ranks comes back, not that of the interrupted wait."""
+    """And the status of the ranks comes back, not that of the interrupted wait; what they do then takes its time."""
     training = tmp_path / "python"
     training.write_text(
         f"""#!/bin/bash
-trap 'echo got {told} >"{tmp_path}/rank$SLURM_PROCID"; exit {stopping.REQUEUE}' {told}
+trap 'sleep 0.5; echo got {told} >"{tmp_path}/rank$SLURM_PROCID"; exit {stopping.REQUEUE}' {told}
 touch "{tmp_path}/ready$SLURM_PROCID"
 for i in {{1..600}}; do sleep 0.1; done
 """
@@ -136,6 +136,28 @@ def test_a_preempted_job_saves_is_requeued_and_goes_on(options, tmp_path: Path, 
     assert again.stderr.count(f"trained for {step + 4} steps") == 1
     assert "scontrol" not in calls.read_text()
     assert read_metrics(out / "metrics.jsonl")["train/loss"][0] == list(range(1, step + 5))
+
+
+@pytest.mark.slow
+def test_a_cancelled_job_saves_and_is_not_requeued(options, tmp_path: Path) -> None:
+    """SLURM sends SIGTERM to the ranks and to the batch shell, which has it sent to the ranks once more."""
+    out, calls = tmp_path / "run", tmp_path / "calls"
+    more = ["trainer.accelerator=cpu", "trainer.precision=32", "trainer.workers=0", "trainer.checkpoint_every=1000"]
+    line = ["bash", SCRIPT, *options(out, *more, "trainer.max_steps=100000")]
+    env = job(calls, sys.executable, tasks=2)
+    with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        wait_for(lambda: len(read_metrics(out / "metrics.jsonl").get("train/loss", ([],))[0]) > 5, run)
+        for pid in (rank_of(run.pid, 0), rank_of(run.pid, 1), run.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert run.wait(120) == 143
+        assert run.stderr is not None
+        said = run.stderr.read()
+    found, _ = checkpoints.newest(out / "checkpoints")
+    assert found is not None
+    step = checkpoints.step_of(found)
+    assert step % 1000
+    assert f"stopped at step {step}, which is saved" in said
+    assert calls.read_text().splitlines()[1:] == ["scancel --signal=TERM 4711"]
 
 
 def wait_for(condition, run: subprocess.Popen) -> None:

@@ -9,10 +9,12 @@ import torch
 from nemo_ext import _nemo
 from nemo_ext.config import compose
 from nemo_ext.corpus.manifest import load_corpus, write_manifest
+from nemo_ext.data.features import FeatureStore
 from nemo_ext.errors import NemoExtError
-from nemo_ext.training import checkpoints
+from nemo_ext.training import checkpoints, launch
 from nemo_ext.training.build import build
 from nemo_ext.training.run import train
+from nemo_ext.training.start import predicted_by
 
 
 def settings_of(out):
@@ -52,6 +54,17 @@ def test_a_vocoder_is_taught_an_acoustic_models_mels_and_resumes(
     for without, name in ((line[1:], "init"), ([line[0], *line[2:]], "acoustic")):
         with pytest.raises(NemoExtError, match=rf"other settings \({name}=[0-9a-f]{{16}} there,  now"):
             toy(out, *without, "trainer.max_steps=7")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU tells that none is opened")
+def test_mels_that_are_there_open_no_gpu(espeak_corpus, tiny_acoustic, monkeypatch):
+    corpus = load_corpus(espeak_corpus)
+    made = predicted_by(str(tiny_acoustic), corpus, FeatureStore(corpus.dir), "gpu")
+    monkeypatch.setattr(launch, "own_device", lambda accelerator: "cuda:1")
+    assert predicted_by(str(tiny_acoustic), corpus, FeatureStore(corpus.dir), "gpu") == made
+    made.paths[corpus.train[0].id].unlink()
+    with pytest.raises(AssertionError, match="CUDA"):  # what torch says there, when it is to open one
+        predicted_by(str(tiny_acoustic), corpus, FeatureStore(corpus.dir), "gpu")
 
 
 def test_a_run_of_before_these_options_goes_on(toy, finished, capfd):

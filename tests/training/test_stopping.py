@@ -42,6 +42,14 @@ def test_what_follows_sigusr1_does_not_break_the_checkpoint_that_it_asked_for(si
     assert signals.agreed(last=False) == signal.SIGUSR1
 
 
+@pytest.mark.parametrize("then", [signal.SIGUSR1, signal.SIGTERM])
+def test_sigterm_twice_does_not_break_it_either(signals, then) -> None:
+    """SLURM sends it when it cancels, the batch script hands it on, and SLURM may send it once more in the end."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), then)
+    assert signals.agreed(last=False) == signal.SIGTERM
+
+
 def test_a_second_ctrl_c_ends_at_once(signals) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGUSR1)

@@ -161,6 +161,43 @@ def test_a_rank_that_fails_ends_all(options, tmp_path, how):
     assert sorted(losses(tmp_path / "run")) == list(range(1, 13))
 
 
+@pytest.mark.slow
+def test_a_model_that_cannot_be_written_ends_all(options, tmp_path):
+    line = [*options(tmp_path / "run", "strategy=ddp", model="fastpitch"), "trainer.max_steps=2"]
+    ended = together([line], "0", "2", "save")
+    assert ended.returncode != 0
+    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    assert said == ["nemo-ext: this rank has had enough"], ended.stderr[-3000:]
+    assert "[rank" not in ended.stderr, ended.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_process_with_the_first_loss_that_is_no_number_tells_it(options, tmp_path, rank):
+    """When the losses are looked at, all processes have some: their weights have been none since that step."""
+    line = [*options(tmp_path / "run", "strategy=ddp", model="fastpitch"), "trainer.max_steps=12"]
+    ended = together([line], rank, "2", "nan")
+    assert ended.returncode != 0
+    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    assert len(said) == 1, ended.stderr[-3000:]
+    assert "the loss is no number at step 2 (loss; epoch 0" in said[0]
+    assert "hold values that are no numbers" in said[0]
+    assert "[rank" not in ended.stderr, ended.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behind", ["0", "1"])
+def test_processes_that_see_different_checkpoints_are_refused(options, finished, behind):
+    ended = together([[*options(finished, "strategy=ddp"), "trainer.max_steps=12"]], behind, "4", "stale")
+    assert ended.returncode != 0
+    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    assert len(said) == 1, ended.stderr[-3000:]
+    assert "see different checkpoints" in said[0]
+    assert "(some step 4, some step 8)" in said[0]
+    assert "[rank" not in ended.stderr, ended.stderr[-3000:]
+    assert checkpoints.newest(finished / "checkpoints")[0] == finished / "checkpoints" / "step=8.ckpt"
+
+
 def test_the_processes_are_those_that_were_started(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "16")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")

@@ -1,6 +1,7 @@
 """What a person sees of a training, and the end of one whose loss is no number."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,28 +10,54 @@ import torch
 from nemo_ext.corpus.manifest import load_corpus
 from nemo_ext.data import dataset
 from nemo_ext.errors import NemoExtError
-from nemo_ext.training import pictures, watch
+from nemo_ext.training import pictures, run, watch
 from nemo_ext.training.pictures import read_metrics
 from nemo_ext.training.spikes import SpikeGuard
 from nemo_ext.types import MelSpec, Preview
 
 
-def test_a_recording_that_breaks_the_loss_is_named(toy, espeak_corpus, tmp_path, monkeypatch):
-    bad = load_corpus(espeak_corpus).train[7].id
+@pytest.fixture
+def bad(espeak_corpus, monkeypatch):
+    """Id of an utterance whose pitch is no number somewhere."""
+    name = load_corpus(espeak_corpus).train[7].id
     before = dataset.AcousticDataset.__getitem__
 
     def poisoned(self, index):
         item = before(self, index)
-        if item.id == bad:
+        if item.id == name:
             item.pitch_normalized[3] = np.nan
         return item
 
     monkeypatch.setattr(dataset.AcousticDataset, "__getitem__", poisoned)
+    return name
+
+
+def test_a_recording_that_breaks_the_loss_is_named(toy, tmp_path, bad):
     said = rf"no number at step \d+ \(.*pitch.*epoch 0, batch \d+; {bad} hold values that are no numbers\): take"
     with pytest.raises(NemoExtError, match=said) as raised:
         toy(tmp_path / "run", "trainer.max_steps=40", model="fastpitch")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run" / "model.nemo").exists()
+
+
+def test_losses_that_are_looked_at_later_name_the_same_batch(toy, tmp_path, bad, monkeypatch, capfd):
+    """As on a GPU, where a look is a wait: when it is time, before the end, and when something else ends it."""
+    step = rf"no number at step (\d+) \(.*epoch 0, batch (\d+); {bad} hold values"
+    with pytest.raises(NemoExtError, match=step) as raised:
+        toy(tmp_path / "at once", "trainer.max_steps=40", model="fastpitch")
+    at_once = re.search(step, str(raised.value))
+    for name, at in (("in time", 12), ("in the end", 1000)):
+        monkeypatch.setattr(run, "_looks", lambda options, at=at: (at,))
+        with pytest.raises(NemoExtError, match=step) as raised:
+            toy(tmp_path / name, "trainer.max_steps=24", model="fastpitch")
+        found = re.search(step, str(raised.value))
+        assert found.groups() == at_once.groups()
+        last = read_metrics(tmp_path / name / "metrics.jsonl")["train/lr"][0][-1]
+        assert last == min(at, 24) - 1  # the look comes before the losses of that step are written
+    capfd.readouterr()
+    with pytest.raises(NemoExtError, match="weights are no numbers after step 12"):
+        toy(tmp_path / "at a checkpoint", "trainer.max_steps=24", "trainer.checkpoint_every=12", model="fastpitch")
+    assert re.search(step, capfd.readouterr().err).groups() == at_once.groups()
 
 
 def test_a_loss_that_runs_away_names_the_batch(toy, tmp_path):
