@@ -246,6 +246,11 @@ def _wrong_voices(bundle: Bundle) -> Iterable[str]:
             continue
         if not voice.made_for(bundle.base_hash, bundle.layout):
             yield f"{VOICES}/{path.name} was made for '{voice.base}' ({voice.base_hash}), not for this model"
+        elif bundle.style_size:
+            try:
+                voices.check_sizes(voice, f"{VOICES}/{path.name}", bundle.style_size, bundle.mel.n_mels)
+            except NemoExtError as error:
+                yield str(error)
 
 
 def _listed(ports: Iterable[Port]) -> str:

@@ -20,7 +20,6 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.modules.adapters import VoiceWeights
 from nemo_ext.modules.alignment import gather_tokens, mask_from_lens
 from nemo_ext.modules.fft import run_stack
-from nemo_ext.types import SLOWEST
 
 PRECISIONS = ("fp32", "fp16")
 Outputs = tuple[Tensor, ...]
@@ -73,13 +72,11 @@ class AcousticGraph(nn.Module):
             pitch_added=named["pitch"],
             energy_scale=named.get("energy_scale", 1.0),
         )
-        # strangers share a server's batch, and a pace near 0 would make everybody's mel endless
-        durations = said.durations.clamp(max=math.ceil(self.model.fastpitch.max_token_duration / SLOWEST))
-        token, inside, lens = frame_tokens(durations)
+        token, inside, lens = frame_tokens(said.durations)
         expanded = gather_tokens(said.encoded, token) * inside[..., None]
         volume = torch.gather(named["volume"], 1, token) * inside
         mel = self._decode(expanded, lens, conditions)
-        return mel, lens, said.frames, said.log_durations, said.pitch_normalized, volume, durations
+        return mel, lens, said.frames, said.log_durations, said.pitch_normalized, volume, said.durations
 
     def _decode(self, expanded: Tensor, lens: Tensor, conditions: Any) -> Tensor:
         mask, added = mask_from_lens(lens, expanded.shape[1]), conditions.added

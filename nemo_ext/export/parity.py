@@ -21,6 +21,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.export.cases import CASES, LONGEST, REFERENCES, RIVA_CASES, SHORTEST, Case
 from nemo_ext.export.ragged import LENGTHS, PER_TOKEN
 from nemo_ext.export.subvoices import Tables
+from nemo_ext.models.acoustic.fastpitch_parts import longest_token
 from nemo_ext.runtime.session import Session
 
 # Largest difference of a log-mel, a style, a pitch; least ratio of signal to difference of audio, in dB.
@@ -129,7 +130,9 @@ def ask(model: Any, case: Case, seed: int, voices: np.ndarray, styles: np.ndarra
     wanted = case.frames or (0 if spoken >= length else 3 * length)
     while wanted and spoken < wanted:
         asked.pace[:] *= max(spoken, 1.0) / wanted / 1.1 if spoken else 0.1
-        spoken = float(asked.of_model(model).durations.sum(1).max())
+        before, spoken = spoken, float(asked.of_model(model).durations.sum(1).max())
+        if spoken == before > 0:  # every token is as long as it may be
+            break
     if case.skip:
         asked.pace[:, ::3] = 1e4
     return asked
@@ -160,6 +163,7 @@ def acoustic_row(
     feeds |= {} if speaker is None else {"speaker": speaker.astype(np.int64)}
     got = session.run({port.name: feeds[port.name] for port in session.inputs})
     frames, rounded = got["num_frames"], np.floor(got["durs_predicted"] / asked.pace + np.float32(0.5))
+    rounded = np.minimum(rounded, longest_token(model.fastpitch))
     durations = got["durations"] if speaker is None else rounded.astype(np.int64)  # Riva's layout does not tell
     expected, said = asked.of_model(model), got["durs_predicted"] / asked.pace
     own = expected.durations.numpy()

@@ -48,11 +48,13 @@ class TensorRTSession:
         cuda: Cuda | None = None,
     ) -> None:
         self.path = Path(path)
-        named = _named(self.path)
-        self.library = trt.load(library or named[0])
+        if library is None or version is None or built_for is None:
+            named = _named(self.path)
+            library, version, built_for = library or named[0], version or named[1], built_for or named[2]
+        self.library = trt.load(library)
         self.cuda = cuda or shared()
         kind = gpu(self.cuda.api)
-        _fits(self.path, self.library, version or named[1], built_for or named[2], kind)
+        _fits(self.path, self.library, version, built_for, kind)
         self._runtime = self.library.module.Runtime(self.library.logger)
         content = _content(self.path)
         self._engine = _deserialized(content, self.path, self.library, self._runtime)

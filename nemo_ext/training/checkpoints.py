@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.ranks import together
+from nemo_ext.training import launch
 from nemo_ext.training.launch import first_process
 from nemo_ext.training.stopping import Stopped, StopSignals
 
@@ -224,4 +225,4 @@ class Checkpoints(Callback):
                 f"the processes see different checkpoints in {self.folder} (some step {first}, some step {last}): the "
                 "disk does not show all of them the newest yet; start the same command again in a minute"
             )
-        distributed.barrier()  # until the first, which says so, has gone
+        launch.leave_it_to_another()

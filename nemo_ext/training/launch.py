@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training.config import TrainerOptions
@@ -17,6 +16,7 @@ from nemo_ext.training.config import TrainerOptions
 _BY_HAND = ("bash", "interactive")  # names of SLURM jobs in which a person types: Lightning takes them for no launcher
 _LONGEST = timedelta(days=1)  # that the others wait for what the first process does alone, as long as it lives
 _UNSEEN = timedelta(hours=1)  # the same where they cannot see whether it lives
+_TO_SAY_IT = 10.0  # seconds
 _POLL = 0.1  # seconds between two looks: in between, signals are answered
 
 
@@ -121,14 +121,24 @@ def first_alone() -> Iterator[None]:
         raise
 
 
-def wait_for(path: Path) -> None:
-    """Return when the first process has written ``path``, where the processes have not found each other yet.
+def wait_until(done: Callable[[], bool]) -> None:
+    """Return when ``done``, which the first process is at, where the processes have not found each other yet.
 
     One that fails cannot tell the others so: their launcher ends them, or they give up.
     """
     until = time.monotonic() + _UNSEEN.total_seconds()
-    while not path.is_file() and time.monotonic() < until:
+    while not done() and time.monotonic() < until:
         time.sleep(_POLL)
+
+
+def leave_it_to_another() -> NoReturn:
+    """End this process with 1 and without a word, when another that fails for the same reason has had time to say it.
+
+    Raises:
+        SystemExit: 1.
+    """
+    time.sleep(_TO_SAY_IT)
+    raise SystemExit(1)
 
 
 def own_device(accelerator: str) -> str:
@@ -140,11 +150,20 @@ def own_device(accelerator: str) -> str:
     return f"cuda:{local_rank() % torch.cuda.device_count()}"
 
 
-def take_own_device(accelerator: str) -> None:
-    """Make this process's own GPU its current one: NeMo opens the current one for every model that is made."""
+def settle(options: TrainerOptions) -> None:
+    """Before any model is made: see which process and device this one is.
+
+    Its own GPU becomes the current one, which NeMo opens for every model. Images of clusters set NODE_RANK also where
+    a process trains alone; Lightning and ``first_process`` would take it for one of many.
+
+    Raises:
+        NemoExtError: as ``processes``.
+    """
     import torch
 
-    device = own_device(accelerator)
+    if processes(options).nodes == 1:
+        os.environ.pop("NODE_RANK", None)
+    device = own_device(options.accelerator)
     if device != "cpu":
         torch.cuda.set_device(device)
 

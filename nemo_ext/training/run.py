@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> Path:
     out = _folder(config)
     _check_options(config)
     _nemo.quiet()
-    launch.take_own_device(config.trainer.accelerator)
+    launch.settle(config.trainer)
     preflight.use_threads(config.trainer.threads)
     with stopping.requeued_at_once(), _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
@@ -70,9 +70,9 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     # Every process decides this by itself. If a disk shows one of them an older checkpoint, it waits for the others in
     # vain, and fails; nothing is written without them. Of those that meet, Checkpoints sees that they agree.
     if resumed and done >= planned.max_steps:
-        if not path.is_file() and first_process():
+        if not _is_of(path, resumed) and first_process():
             _save(built, checkpoints.read(resumed), path)
-        launch.wait_for(path)
+        launch.wait_until(lambda: _is_of(path, resumed))
         _say(f"finished: {done} of {planned.max_steps} steps are done ({path}); for more, raise trainer.max_steps")
         return path
     _preflight(config, out, built, planned, done)
@@ -91,6 +91,11 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     return path
 
 
+def _is_of(model: Path, checkpoint: Path) -> bool:
+    """Whether ``model`` is there and was written after ``checkpoint``: an earlier one is of a shorter training."""
+    return model.is_file() and model.stat().st_mtime_ns >= checkpoint.stat().st_mtime_ns
+
+
 def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
     model = type(built.model)(copy.deepcopy(built.model.cfg))
@@ -98,9 +103,9 @@ def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     parts = model.parts() if hasattr(model, "parts") else {}
     for named in (model, *parts.values()):
         name_styles(named, built.train)
-    _nemo.save(model, path)
     for name, part in parts.items():
         _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
+    _nemo.save(model, path)  # last: it tells that all is written
 
 
 # ------------------------------------------------------------------ preparation

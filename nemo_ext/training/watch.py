@@ -19,7 +19,7 @@ from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.ranks import together
-from nemo_ext.training import pictures
+from nemo_ext.training import launch, pictures
 from nemo_ext.training.stopping import Stopped
 from nemo_ext.training.throughput import Rates, Speedometer
 
@@ -126,7 +126,7 @@ class NanGuard(Callback):
             number = torch.tensor(first.number if first else sys.maxsize, device=pl_module.device)
             distributed.all_reduce(number, distributed.ReduceOp.MIN)
             if int(number) < (first.number if first else sys.maxsize):
-                distributed.barrier()  # until the one that tells it has gone
+                launch.leave_it_to_another()
         if first is not None:
             raise NemoExtError(self._told(trainer, first))
 

@@ -72,6 +72,9 @@ def test_each_fault_is_told(folder: Path) -> None:
         dataclasses.replace(ada, name="eve", base="other/model.nemo", base_hash="0" * 16), folder / "voices/eve.voice"
     )
     voices.save(dataclasses.replace(ada, vector=ada.vector + np.float32(0.1)), folder / "voices/ada.voice")
+    voices.save(
+        dataclasses.replace(ada, name="fat", styles={"calm": np.zeros(3, np.float32)}), folder / "voices/fat.voice"
+    )
     (folder / "voices/bad.voice").write_bytes(b"no voice")
     told = "\n".join(faults(folder))
     assert "vocoder.onnx is not the file that was exported" in told

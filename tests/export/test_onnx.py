@@ -87,6 +87,17 @@ def test_nobody_makes_a_batch_endless(model, voices, styles, graphs, pace):
         np.testing.assert_allclose(*mels, atol=1e-4)
 
 
+@pytest.mark.parametrize("tokens", [8, 5])
+def test_model_and_graph_bound_a_token_alike(model, voices, styles, graphs, tokens):
+    """So few tokens reach so many frames, or come as near as they may, only when some are as long as any."""
+    case = parity.Case("", (tokens,), frames=2049)
+    asked = parity.ask(model, case, 3, voices, styles)
+    durations = asked.of_model(model).durations.numpy()
+    assert durations.max() == model.fastpitch.max_token_duration / LIMITS["pace"][0]
+    assert (durations.sum() > 2048) == (tokens == 8)
+    assert parity.acoustic_row(model, run(graphs["fp32"]), "fp32", case, asked).faults == ()
+
+
 def test_a_pace_beyond_all_measure_is_no_frame(model, voices, styles, graphs):
     asked = parity.ask(model, parity.Case("", (9, 12)), 0, voices, styles)
     asked.pace[1] = np.inf

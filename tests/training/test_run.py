@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -61,6 +62,24 @@ def test_finished_without_its_model_writes_it_again(toy, finished, capfd):
     after = _nemo.restore(finished / "model.nemo").state_dict()
     assert set(before) == set(after)
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_the_model_of_a_shorter_training_is_not_taken_for_the_finished_one(toy, finished):
+    """As it lies there when a longer training was done but could not write its model."""
+    model = finished / "model.nemo"
+    right = _nemo.restore(model).state_dict()
+    model.write_bytes(b"of step 4")
+    os.utime(model, (0, 0))
+    assert toy(finished, "trainer.max_steps=8") == model
+    written = model.stat().st_mtime_ns
+    assert all(torch.equal(value, right[name]) for name, value in _nemo.restore(model).state_dict().items())
+    toy(finished, "trainer.max_steps=8")
+    assert model.stat().st_mtime_ns == written
+
+
+def test_a_number_of_the_node_is_nothing_to_one_that_trains_alone(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert toy(tmp_path / "run", "trainer.max_steps=1").is_file()
 
 
 def test_the_others_wait_for_the_one_that_writes_the_model_again(toy, finished, monkeypatch):

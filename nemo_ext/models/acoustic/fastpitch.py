@@ -359,7 +359,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
                 changed = torch.log((torch.exp(log_energy) - 1.0).clamp(min=0.0) * factor + 1.0)
                 log_energy = torch.where(factor == 1.0, log_energy, changed)  # exactly as it is where nothing is asked
             encoded = encoded + module.energy_emb(log_energy[:, None, :]).transpose(1, 2)
-        return Reading(encoded, log_durations, frames, torch.floor(frames / pace + 0.5).long(), pitch)
+        return Reading(encoded, log_durations, frames, fastpitch_parts.whole(frames / pace, module), pitch)
 
     # ---------------------------------------------------------------- training
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from nemo_ext.modules.adapters import VoiceWeights
 from nemo_ext.modules.alignment import mask_from_lens
-from nemo_ext.types import Batch
+from nemo_ext.types import SLOWEST, Batch
 
 # What the losses are means over, where it is not utterances.
 _MEAN_OVER = {
@@ -46,6 +49,19 @@ class Reading:
     frames: Tensor  # (B, T_text), predicted frames of each token before pace, no whole numbers
     durations: Tensor  # (B, T_text) int64, after pace
     pitch_normalized: Tensor  # (B, T_text)
+
+
+def longest_token(module: Any) -> int:
+    """Frames that a token of FastPitch's ``module`` may last: at the slowest pace that a person may ask for."""
+    return math.ceil(module.max_token_duration / SLOWEST)
+
+
+def whole(frames: Tensor, module: Any) -> Tensor:
+    """Predicted ``frames (B, T_text)``, after pace, to the nearest int64.
+
+    Bounded: strangers share a server's batch, and somebody's pace near 0 would make everybody's mel endless.
+    """
+    return torch.floor(frames + 0.5).long().clamp(max=longest_token(module))
 
 
 def mel_l1(mel: Tensor, batch: Batch) -> Tensor:
