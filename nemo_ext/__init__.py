@@ -26,8 +26,11 @@ def load(
     bundle: str | Path | None = None,
     backend: str = "auto",
     threads: int = 0,
+    precision: str = "auto",
 ) -> Pipeline:
     """A voice ready to speak: see `nemo_ext.synthesis.pipeline.load`."""
     from nemo_ext.synthesis import pipeline
 
-    return pipeline.load(acoustic, vocoder, device, voices, bundle=bundle, backend=backend, threads=threads)
+    return pipeline.load(
+        acoustic, vocoder, device, voices, bundle=bundle, backend=backend, threads=threads, precision=precision
+    )

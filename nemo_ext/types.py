@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nemo_ext.voices import Voice
 
 
+SLOWEST = 0.25  # pace, a factor on the speed: what a person may ask for
+
+
 def _setting(default: Any, help: str, unit: str = "") -> Any:
     """A field that tells the command line's ``--help`` what it is."""
     return field(default=default, metadata={"help": help, "unit": unit})

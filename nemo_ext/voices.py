@@ -167,7 +167,8 @@ def save(voice: Voice, path: str | Path) -> Path:
     """Write ``voice`` as a voice file: beside its place first, then renamed.
 
     Raises:
-        NemoExtError: its values are not finite or too large, or the file cannot be written.
+        NemoExtError: its values are not finite or too large, its styles or mel_stats of no shape that such have, or
+            the file cannot be written.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -209,7 +210,7 @@ def load(path: str | Path) -> Voice:
     """The voice in the file at ``path``. Nothing in the file is run.
 
     Raises:
-        NemoExtError: no such file, or it is damaged, of a later format, or holds values out of range.
+        NemoExtError: no such file, or it is damaged, of a later format, or holds values or shapes that no voice has.
     """
     path = Path(path).expanduser()
     about, tensors = _read(path)
@@ -237,7 +238,7 @@ def load(path: str | Path) -> Voice:
             provenance=dataclasses.replace(_typed(Provenance, origin), consent=consent),
         )
         whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     if not whole or voice.vector.shape != (layout.size,):
         raise NemoExtError(f"{path} is damaged (its numbers are not those that were written): copy it again")
@@ -258,6 +259,20 @@ def check_base(voice: Voice, what: str, base: str, base_hash: str, layout: Voice
         )
 
 
+def check_sizes(voice: Voice, what: str, style_size: int, n_mels: int) -> None:
+    """Refuse a voice that names the right base model and has arrays of another one; ``what``: as a person knows it.
+
+    Raises:
+        NemoExtError: its styles are not of ``style_size`` values, or its mel_stats not of ``n_mels`` bands.
+    """
+    for name, has, takes in zip(("styles", "mel_stats"), _sizes(voice), (style_size, n_mels), strict=True):
+        if has is not None and has != takes:
+            raise NemoExtError(
+                f"{what}: its {name} have {has} values, and those of the base model '{voice.base}' have {takes}: "
+                "make the voice again"
+            )
+
+
 def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
     """The weighted mean of voices of one base model; weights are brought to a sum of 1.
 
@@ -265,7 +280,8 @@ def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
     the adapters add. Pitch is averaged in semitones, its deviation in Hz; a style is kept if every part has it.
 
     Raises:
-        NemoExtError: nothing to mix, a weight that is no positive number, or voices of different base models.
+        NemoExtError: nothing to mix, a weight that is no positive number, or voices of different base models or with
+            arrays of different sizes.
     """
     if not parts:
         raise NemoExtError("nothing to mix: give at least one voice")
@@ -278,6 +294,11 @@ def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
             raise NemoExtError(
                 f"'{first.name}' belongs to base model '{first.base}' and '{voice.name}' to '{voice.base}': "
                 "only voices of one base model can be mixed"
+            )
+        if any(None not in pair and pair[0] != pair[1] for pair in zip(_sizes(first), _sizes(voice), strict=True)):
+            raise NemoExtError(
+                f"'{first.name}' and '{voice.name}' have styles or mel_stats of different sizes, and both belong to "
+                f"the base model '{first.base}': make one of them again"
             )
     if len(parts) == 1:
         return first
@@ -364,7 +385,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Vector]]:
         raise NemoExtError(f"no voice file at {path}") from error
     except OSError as error:
         raise NemoExtError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+    # an AttributeError: of numbers that numpy has no name for, such as bfloat16
+    except (SafetensorError, AttributeError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     return about, tensors
 
@@ -375,10 +397,27 @@ def _typed(cls: type[_Record], values: Mapping[str, Any]) -> _Record:
     return cls(**{name: kinds[name](value) for name, value in values.items()})
 
 
+def _sizes(voice: Voice) -> tuple[int | None, int | None]:
+    """Values of its styles, and bands of its mel_stats; None of what it does not have."""
+    style = next(iter(voice.styles.values()), None)
+    return None if style is None else len(style), None if voice.mel_stats is None else voice.mel_stats.shape[1]
+
+
 def _check_values(voice: Voice, path: Path) -> None:
     arrays = {"the vector": voice.vector, **{f"style '{k}'": v for k, v in voice.styles.items()}}
     if voice.mel_stats is not None:
         arrays["mel_stats"] = voice.mel_stats
+        if voice.mel_stats.ndim != 2 or len(voice.mel_stats) != 2:
+            raise NemoExtError(
+                f"{path}: mel_stats of voice '{voice.name}' have shape {voice.mel_stats.shape}, and are a mean and a "
+                "deviation of each band, (2, n_mels): make the voice again"
+            )
+    shapes = {style.shape for style in voice.styles.values()}
+    if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+        raise NemoExtError(
+            f"{path}: the styles of voice '{voice.name}' have shapes {', '.join(map(str, sorted(shapes)))}, and are "
+            "vectors of one size: make the voice again"
+        )
     for what, values in arrays.items():
         largest = float(np.abs(values).max(initial=0.0))
         if not np.isfinite(values).all() or largest > LARGEST:

@@ -14,7 +14,7 @@ from nemo_ext.types import MelSpec
 from nemo_ext.voices import VoiceLayout
 
 MELS, VOICE, HOP = 4, 6, 4
-REACH = 5  # frames that the vocoder sees to each side
+REACH = 4  # frames that the vocoder sees to each side
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 ACOUSTIC = (
     (Port("text", "int64", ("B", "T_text")), Port("voice", "float32", ("B", VOICE))),

@@ -158,6 +158,9 @@ def test_one_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path) -> None
         (lambda about: about["provenance"].update(mood="good"), "no voice file, or a damaged one"),
         (lambda about: about["provenance"].update(seconds="long"), "no voice file, or a damaged one"),
         (lambda about: about["provenance"].pop("consent"), "no voice file, or a damaged one"),
+        (lambda about: about["provenance"].update(consent=None), "no voice file, or a damaged one"),
+        (lambda about: about["provenance"].update(consent="Anna"), "no voice file, or a damaged one"),
+        (lambda about: about["provenance"].update(consent=["Anna"]), "no voice file, or a damaged one"),
         (lambda about: about.update(base_parameters=float("inf")), "no voice file, or a damaged one"),
         (lambda about: about.update(pitch_mean="high"), "no voice file, or a damaged one"),
         (lambda about: about.update(pitch_mean=float("nan")), "no voice's"),
@@ -181,6 +184,11 @@ def test_a_header_that_cannot_be_is_refused(tmp_path: Path, change: Callable[[An
         ({"vector": np.full(LAYOUT.size, -np.inf, np.float32)}, "overflow in float16"),
         ({"style/anger": np.full(4, 1e6, np.float32)}, "style 'anger'"),
         ({"mel_stats": np.full((2, 80), np.nan, np.float32)}, "mel_stats"),
+        ({"mel_stats": np.zeros(160, np.float32)}, "mel_stats of voice 'anna' have shape (160,), and are"),
+        ({"mel_stats": np.zeros((3, 80), np.float32)}, "mel_stats of voice 'anna' have shape (3, 80), and are"),
+        ({"style/anger": np.zeros((2, 2), np.float32)}, "the styles of voice 'anna' have shapes (2, 2), (4,), and are"),
+        ({"style/anger": np.zeros(5, np.float32)}, "the styles of voice 'anna' have shapes (4,), (5,), and are"),
+        ({"style/anger": np.zeros((), np.float32)}, "the styles of voice 'anna' have shapes (), (4,), and are"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(tmp_path: Path, tensors: dict[str, Any], said: str) -> None:
@@ -203,6 +211,11 @@ def test_other_files_are_no_voices(tmp_path: Path, tiny_acoustic: Path) -> None:
         assert "no voice file" in refused(tmp_path / "foreign.voice", content)
     for text in ("[]", "null", "no JSON", "[" * 100_000):
         foreign = to_bytes({"vector": np.zeros(3, np.float32)}, {"voice": text})
+        assert "no voice file" in refused(tmp_path / "foreign.voice", foreign)
+    for kind, size in (("BF16", 2), ("F8_E4M3", 1), ("F16", 2), ("F64", 8), ("I64", 8), ("U8", 1), ("BOOL", 1)):
+        told = {"dtype": kind, "shape": [3], "data_offsets": [0, 3 * size]}
+        header = json.dumps({"__metadata__": {"voice": "{}"}, "vector": told}).encode()
+        foreign = struct.pack("<Q", len(header)) + header + bytes(3 * size)
         assert "no voice file" in refused(tmp_path / "foreign.voice", foreign)
     assert "no voice file" in refused(tmp_path / "model.voice", tiny_acoustic.read_bytes())
     with pytest.raises(NemoExtError, match=r"no voice file at .*nowhere\.voice"):
@@ -293,6 +306,24 @@ def test_voices_of_two_models_are_not_mixed() -> None:
     layout = VoiceLayout.of({"embedding": (LAYOUT.size,)})
     with pytest.raises(NemoExtError, match="only voices of one base model"):
         voices.mix([(make(), 0.5), (make("bob", layout=layout), 0.5)])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"styles": {"anger": np.zeros(5, np.float32)}}, {"mel_stats": np.zeros((2, 64), np.float32)}]
+)
+def test_arrays_of_another_size_than_the_base_models_are_refused(changes: dict[str, Any]) -> None:
+    """The header can say what it likes."""
+    wrong = make("bo", 1, **changes)
+    with pytest.raises(NemoExtError, match="'anna' and 'bo' have styles or mel_stats of different sizes"):
+        voices.mix([(make(), 0.5), (wrong, 0.5)])
+    voices.mix([(make(styles={}, mel_stats=None), 0.5), (wrong, 0.5)])  # what one of them lacks is left out
+    voices.check_sizes(make(), "anna.voice", 4, 80)
+    voices.check_sizes(make(styles={}, mel_stats=None), "anna.voice", 4, 80)
+    (name,) = changes
+    with pytest.raises(
+        NemoExtError, match=rf"bo\.voice: its {name} have \d+ values, and those of .* 'runs/model.nemo'"
+    ):
+        voices.check_sizes(wrong, "bo.voice", 4, 80)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ FORMAT = 1  # raise it when the meaning of a bundle changes
 INDEX, TEXT, LEXICON, STYLE, PARITY = "bundle.json", "text.json", "lexicon.tsv", "style.safetensors", "parity.json"
 VOICES, ENGINES = "voices", "engines"
 LAYOUTS = ("open", "riva")
+RIVA_GRAPH = "acoustic_riva"  # the graph of the Riva layout
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ class Engine:
     version: str
     gpu: str  # what it was built for: "sm90", or "any" for an engine that is finished on the GPU it meets
     profile: dict[str, list[list[int]]]  # input -> least, usual, largest shape
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Engine:
+        """What bundle.json tells of it."""
+        told = {k: str(value[k]) for k in ("file", "graph", "graph_hash", "library", "version", "gpu")}
+        shapes = {str(k): [[int(n) for n in shape] for shape in three] for k, three in value["profile"].items()}
+        return cls(**told, profile=shapes)
 
 
 @dataclass
@@ -154,7 +162,7 @@ def read(folder: str | Path) -> Bundle:
             energy=bool(told["energy"]),
             base_voices=[BaseVoice(**voice) for voice in told["base_voices"]],
             graphs={str(name): Graph.from_json(graph) for name, graph in told["graphs"].items()},
-            engines=[Engine(**engine) for engine in told["engines"]],
+            engines=[Engine.from_json(engine) for engine in told["engines"]],
             made_with=dict(told["made_with"]),
             licences=dict(told["licences"]),
             files={str(k): str(v) for k, v in told["files"].items()},
@@ -163,7 +171,9 @@ def read(folder: str | Path) -> Bundle:
             raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NemoExtError(f"{folder / INDEX} is damaged: export the bundle again") from error
-    named = [*bundle.files, *(graph.file for graph in bundle.graphs.values()), *(e.file for e in bundle.engines)]
+    # files, and what becomes part of a file's name
+    named = [*bundle.files, *bundle.graphs, *(name for e in bundle.engines for name in (e.file, e.graph, e.gpu))]
+    named += [name for graph in bundle.graphs.values() for name in (graph.file, *graph.external)]
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in named):
         raise NemoExtError(f"{folder / INDEX} names files outside the bundle: do not use it")
     return bundle

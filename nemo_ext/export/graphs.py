@@ -20,9 +20,11 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.modules.adapters import VoiceWeights
 from nemo_ext.modules.alignment import gather_tokens, mask_from_lens
 from nemo_ext.modules.fft import run_stack
+from nemo_ext.types import SLOWEST
 
 PRECISIONS = ("fp32", "fp16")
 Outputs = tuple[Tensor, ...]
+_LEAST_PACE = 1e-6  # for anything that is less, or no number
 OUTPUTS = ("spect", "num_frames", "durs_predicted", "log_durs_predicted", "pitch_predicted", "volume_aligned")
 
 
@@ -66,16 +68,18 @@ class AcousticGraph(nn.Module):
             encoded,
             mask,
             conditions,
-            pace=named["pace"],
+            pace=torch.where(named["pace"] > _LEAST_PACE, named["pace"], _LEAST_PACE),
             pitch_scale=named["pitch_scale"],
             pitch_added=named["pitch"],
             energy_scale=named.get("energy_scale", 1.0),
         )
-        token, inside, lens = frame_tokens(said.durations)
+        # strangers share a server's batch, and a pace near 0 would make everybody's mel endless
+        durations = said.durations.clamp(max=math.ceil(self.model.fastpitch.max_token_duration / SLOWEST))
+        token, inside, lens = frame_tokens(durations)
         expanded = gather_tokens(said.encoded, token) * inside[..., None]
         volume = torch.gather(named["volume"], 1, token) * inside
         mel = self._decode(expanded, lens, conditions)
-        return mel, lens, said.frames, said.log_durations, said.pitch_normalized, volume, said.durations
+        return mel, lens, said.frames, said.log_durations, said.pitch_normalized, volume, durations
 
     def _decode(self, expanded: Tensor, lens: Tensor, conditions: Any) -> Tensor:
         mask, added = mask_from_lens(lens, expanded.shape[1]), conditions.added

@@ -1,8 +1,7 @@
 """How far a bundle's graphs are from the models that they were made of, on every backend that is here.
 
-Texts are tokens drawn at random: what matters to a graph is their number. Cases: one sentence and eight, the voices and
-styles of the bundle in turn, the shortest, a usual and the longest text, more than 2,048 frames (where float16 no
-longer counts), and tokens without a frame.
+Texts are tokens drawn at random: what matters to a graph is their number. Cases are those of cases.py; the voices and
+styles of the bundle speak in turn.
 
 A duration is rounded to whole frames, so a difference of 1e-6 can move one that lies within a hair of a half. Such a
 *tie* is counted and not held against the graph; the mel is compared with the graph's own durations.
@@ -19,6 +18,8 @@ import torch
 
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
+from nemo_ext.export.cases import CASES, LONGEST, REFERENCES, RIVA_CASES, SHORTEST, Case
+from nemo_ext.export.ragged import LENGTHS, PER_TOKEN
 from nemo_ext.export.subvoices import Tables
 from nemo_ext.runtime.session import Session
 
@@ -27,7 +28,6 @@ LARGEST = {"fp32": 1e-4, "fp16": 0.1}
 LEAST_DB = {"fp32": 60.0, "fp16": 30.0}
 _TIE = 1e-3  # frames from a half
 _MEAN, _STD = 200.0, 40.0  # Hz, of the pitch that semitones are counted in
-SHORTEST, USUAL, LONGEST, MANY_FRAMES, TOGETHER = 2, 60, 400, 2300, 8
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,17 @@ class Row:
     frames: int = 0  # of the longest utterance in it
     ties: int = 0
     faults: tuple[str, ...] = ()  # what is beyond the tolerance
+    against: str = "torch"  # what it was compared with
 
 
 @dataclass(frozen=True)
-class Case:
-    """What the acoustic graph is given."""
+class Left:
+    """A comparison that was not made."""
 
-    name: str
-    lens: tuple[int, ...]  # tokens of each sentence
-    frames: int = 0  # speak as slowly as makes so many; 0: at the usual pace
-    skip: bool = False  # every third token so fast that it gets no frame
-
-
-CASES = (
-    Case("shortest", (SHORTEST,)),
-    Case("usual", (USUAL,)),
-    Case("longest", (LONGEST,)),
-    Case("over 2,048 frames", (USUAL,), frames=MANY_FRAMES),
-    Case("eight", tuple(USUAL - 7 * i for i in range(TOGETHER))),
-    Case("eight, tokens without a frame", tuple(USUAL - 7 * i for i in range(TOGETHER)), skip=True),
-)
-
-
-RIVA_CASES = (CASES[1], CASES[3], CASES[4])
+    graph: str
+    file: str  # the engine's
+    case: str  # empty: none of them
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -148,11 +136,17 @@ def ask(model: Any, case: Case, seed: int, voices: np.ndarray, styles: np.ndarra
 
 
 def acoustic(
-    model: Any, session: Session, precision: str, voices: np.ndarray, styles: np.ndarray, progress: Progress
+    model: Any,
+    session: Session,
+    precision: str,
+    voices: np.ndarray,
+    styles: np.ndarray,
+    progress: Progress,
+    cases: Sequence[Case] = CASES,
 ) -> list[Row]:
-    """Compare ``session``, the acoustic graph in the open layout, with ``model`` on ``CASES``."""
+    """Compare ``session``, the acoustic graph in the open layout, with ``model``."""
     rows = []
-    for seed, case in enumerate(CASES):
+    for seed, case in enumerate(cases):
         rows.append(acoustic_row(model, session, precision, case, ask(model, case, seed, voices, styles)))
         progress.step()
     return rows
@@ -191,22 +185,55 @@ def acoustic_row(
     return Row(name, session.backend, case.name, worst, None, int(frames.max()), int(ties.sum()), tuple(faults))
 
 
-def riva(model: Any, session: Session, precision: str, tables: Tables, progress: Progress) -> list[Row]:
+def riva(
+    model: Any,
+    session: Session,
+    precision: str,
+    tables: Tables,
+    progress: Progress,
+    cases: Sequence[Case] = RIVA_CASES,
+) -> list[Row]:
     """Compare ``session``, the acoustic graph in Riva's layout, with ``model``: every row of ``tables`` in turn."""
     rows = []
-    for seed, case in enumerate(RIVA_CASES):
-        speaker = (seed + np.arange(len(case.lens))) % len(tables.rows)
-        voice, style = tables.rows[speaker].T
-        styles = np.zeros((1, 0), np.float32) if tables.styles is None else tables.styles[style]
-        asked = ask(model, case, 0, tables.voices[voice], styles)
-        # what Riva's layout has no input for
-        for name, neutral in (("semitones", 0.0), ("pitch_range", 1.0)):
-            getattr(asked, name)[:] = neutral
-        if asked.decibels is not None:
-            asked.decibels[:] = 0.0
-        rows.append(acoustic_row(model, session, precision, case, asked, speaker))
+    for seed, case in enumerate(cases):
+        rows.append(acoustic_row(model, session, precision, case, *ask_speakers(model, case, seed, tables)))
         progress.step()
     return rows
+
+
+def ask_speakers(model: Any, case: Case, seed: int, tables: Tables) -> tuple[Asked, np.ndarray]:
+    """``case`` in Riva's layout, from row ``seed`` of ``tables`` on, and the number of each one's row ``(B,)``."""
+    speaker = (seed + np.arange(len(case.lens))) % len(tables.rows)
+    voice, style = tables.rows[speaker].T
+    styles = np.zeros((1, 0), np.float32) if tables.styles is None else tables.styles[style]
+    asked = ask(model, case, 0, tables.voices[voice], styles)
+    # what Riva's layout has no input for
+    for name, neutral in (("semitones", 0.0), ("pitch_range", 1.0)):
+        getattr(asked, name)[:] = neutral
+    if asked.decibels is not None:
+        asked.decibels[:] = 0.0
+    return asked, speaker
+
+
+def ragged_row(
+    name: str, session: Session, dense: Session, precision: str, case: Case, asked: Asked, speaker: np.ndarray | None
+) -> Row:
+    """``session``, the ragged form of the graph ``dense``, against it: texts one after the other, and in rows."""
+    feeds: dict[str, np.ndarray] = asked.feeds() | ({} if speaker is None else {"speaker": speaker.astype(np.int64)})
+    expected = dense.run({port.name: feeds[port.name] for port in dense.inputs})
+    for token in set(PER_TOKEN) & set(feeds):
+        feeds[token] = np.concatenate([row[:n] for row, n in zip(feeds[token], case.lens, strict=True)])
+    feeds[LENGTHS] = np.cumsum([0, *case.lens]).astype(np.int32)
+    got = session.run({port.name: feeds[port.name] for port in session.inputs})
+    faults, worst, frames = [], 0.0, expected["num_frames"]
+    if not np.array_equal(got["num_frames"], frames):
+        faults.append(f"num_frames are {got['num_frames'].tolist()}, expected {frames.tolist()}")
+    else:
+        pairs = [(got["spect"][i, :, :n], expected["spect"][i, :, :n]) for i, n in enumerate(frames)]
+        worst = max(float(np.abs(one - other).max(initial=0.0)) for one, other in pairs)
+        if not worst <= LARGEST[precision]:
+            faults.append(f"mel differs by {worst:.2g}, allowed are {LARGEST[precision]:g}")
+    return Row(name, session.backend, case.name, worst, None, int(frames.max()), 0, tuple(faults), "the dense graph")
 
 
 def vocoder(model: Any, session: Session, precision: str, mels: Sequence[np.ndarray], progress: Progress) -> list[Row]:
@@ -229,18 +256,20 @@ def vocoder(model: Any, session: Session, precision: str, mels: Sequence[np.ndar
 
 
 def mel_of(model: Any, voices: np.ndarray, frames: int, batch: int) -> np.ndarray:
-    """What ``model`` says of random tokens in at least ``frames`` frames: ``(batch, n_mels, frames)``."""
-    case = Case("", (max(frames // 6, SHORTEST),) * batch, frames)
-    asked = ask(model, case, frames, voices, np.zeros((1, model.style_size), np.float32))
+    """What ``model`` says of random tokens: ``(batch, n_mels, frames)``. It is said again where ``frames`` are many."""
+    spoken = min(frames, LONGEST)
+    case = Case("", (max(spoken // 6, SHORTEST),) * batch, spoken)
+    asked = ask(model, case, spoken, voices, np.zeros((1, model.style_size), np.float32))
     asked.pace[:] *= 0.5  # every utterance is long enough then, for what is cut off
-    mel = asked.of_model(model).mel
-    return np.ascontiguousarray(mel[:, :, :frames].numpy())
+    mel = asked.of_model(model).mel[:, :, :spoken].numpy()
+    return np.ascontiguousarray(np.tile(mel, (1, 1, -(-frames // spoken)))[:, :, :frames])
 
 
-def style_encoder(model: Any, session: Session, progress: Progress) -> list[Row]:
+def style_encoder(model: Any, session: Session, progress: Progress, cases: Sequence[Case] = REFERENCES) -> list[Row]:
     """Compare ``session``, the style encoder's graph, with ``model`` on references of several lengths."""
     rows = []
-    for lens in ((40,), (400, 300, 200, 57)):
+    for case in cases:
+        lens = case.lens
         random = torch.Generator().manual_seed(len(lens))
         shape = (len(lens), model.mel_spec.n_mels, max(lens))
         feeds = {
@@ -256,7 +285,7 @@ def style_encoder(model: Any, session: Session, progress: Progress) -> list[Row]
         worst = float(np.abs(got - expected).max())
         allowed = LARGEST["fp32"]
         faults = () if worst <= allowed else (f"style differs by {worst:.2g}, allowed are {allowed:g}",)
-        rows.append(Row("style_encoder", session.backend, f"{len(lens)} references", worst, None, max(lens), 0, faults))
+        rows.append(Row("style_encoder", session.backend, case.name, worst, None, max(lens), 0, faults))
         progress.step()
     return rows
 
@@ -269,10 +298,15 @@ def decibels(signal: np.ndarray, other: np.ndarray) -> float:
     return float(min(200.0, 10.0 * np.log10(max(energy, 1e-10 * signal.size) / max(difference, 1e-30))))
 
 
-def report(rows: Sequence[Row], precision: str) -> dict[str, Any]:
+def report(rows: Sequence[Row], precision: str, left: Sequence[Left] = ()) -> dict[str, Any]:
     """What parity.json holds."""
     allowed = {"largest_difference": LARGEST[precision], "least_decibels_of_audio": LEAST_DB[precision]}
-    return {"precision": precision, "allowed": allowed, "rows": [asdict(row) for row in rows]}
+    return {
+        "precision": precision,
+        "allowed": allowed,
+        "rows": [asdict(row) for row in rows],
+        "not_compared": [asdict(one) for one in left],
+    }
 
 
 def worst(rows: Sequence[Row]) -> str:
@@ -281,7 +315,9 @@ def worst(rows: Sequence[Row]) -> str:
     for key in dict.fromkeys((row.graph, row.backend) for row in rows):
         row = max((row for row in rows if (row.graph, row.backend) == key), key=lambda row: row.worst)
         audio = f", {row.decibels:.0f} dB signal over difference" if row.decibels is not None else ""
-        lines.append(f"  {row.graph}, {row.backend}: differs from torch by {row.worst:.1e} at most{audio} ({row.case})")
+        lines.append(
+            f"  {row.graph}, {row.backend}: differs from {row.against} by {row.worst:.1e} at most{audio} ({row.case})"
+        )
     return "\n".join(lines)
 
 

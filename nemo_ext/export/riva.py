@@ -166,10 +166,13 @@ def script(commands: Sequence[Sequence[str]]) -> str:
     """A shell script that runs ``commands`` in its folder, with a key and NVIDIA's grammars where they are given."""
     head = (
         "#!/bin/sh\n"
-        "# Run this in Riva's ServiceMaker container. KEY=...: the archives are packed and read with that key.\n"
+        "# Run this in Riva's ServiceMaker container.\n"
+        "# KEY=...: archives and .rmir files are encrypted with that key, yours to choose, and riva-deploy then wants\n"
+        "# FILE.rmir:KEY. Without it nothing is encrypted.\n"
         "# TOKENIZER=... VERBALIZER=...: NVIDIA's grammars (.far); without them numbers are not read out.\n"
         'set -e\ncd "$(dirname "$0")"\n'
-        '[ -f fastpitch.riva ] && [ -f hifigan.riva ] || python3 pack.py ${KEY:+"$KEY"}\n'
+        # with a key they are packed anew: those that are there may be open, as an export makes them, or of another key
+        '[ -z "$KEY" ] && [ -f fastpitch.riva ] && [ -f hifigan.riva ] || python3 pack.py ${KEY:+"$KEY"}\n'
     )
     tail = '${TOKENIZER:+"--wfst_tokenizer_model=$TOKENIZER"} ${VERBALIZER:+"--wfst_verbalizer_model=$VERBALIZER"}'
     blocks = []

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nemo_ext import voices
 from nemo_ext.corpus.progress import Progress, clock
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.export import bundle as bundles
-from nemo_ext.export.bundle import INDEX, PARITY, VOICES, Bundle
+from nemo_ext.export.bundle import INDEX, RIVA_GRAPH, VOICES, Bundle
 from nemo_ext.export.config import TARGETS, ExportConfig
 from nemo_ext.export.files import whole_folder
 from nemo_ext.export.subvoices import Tables, tables
 from nemo_ext.types import check_mels
 from nemo_ext.voices import SUFFIX, Voice
 
-RIVA_GRAPH = "acoustic_riva"
 _ENGINES = ("tensorrt", "tensorrt_rtx")
+_TABLES = {"triton", "riva"}  # targets with a graph that has the voices inside
 
 
 def export(cfg: ExportConfig) -> Path:
@@ -79,7 +75,32 @@ def _checked(cfg: ExportConfig) -> Path:
         raise NemoExtError(f"out={cfg.out} holds something else than a bundle: give another folder")
     if cfg.voices and not Path(cfg.voices).expanduser().is_dir():
         raise NemoExtError(f"voices={cfg.voices} is no folder: give one with {SUFFIX} files in it")
+    _check_targets(cfg)
     return out
+
+
+def _check_targets(cfg: ExportConfig) -> None:
+    """Their own options: what can be known before the models are read is not told after minutes."""
+    if "triton" in cfg.targets:
+        from nemo_ext.export import triton
+
+        triton.check_options(cfg.triton)
+    if "riva" in cfg.targets:
+        from nemo_ext.export.riva_text import read_words
+        from nemo_ext.text.languages import language
+
+        if cfg.riva.words:
+            read_words(Path(cfg.riva.words))
+        if cfg.riva.language:
+            language(cfg.riva.language)
+    for library in _libraries(cfg):
+        from nemo_ext.export import tensorrt
+
+        tensorrt.check_options(library, cfg.profile)
+
+
+def _libraries(cfg: ExportConfig) -> list[str]:
+    return [target for target in cfg.targets if target in _ENGINES]
 
 
 def _previous(out: Path) -> Bundle | None:
@@ -110,15 +131,14 @@ def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None, kept: Pat
     bundle = describe(acoustic, folder, cfg.licence)
     cast = _voices(cfg, acoustic, bundle, kept)
     write_assets(acoustic, bundle)
-    rows = tables(cast, bundle.style_size) if {"triton", "riva"} & set(cfg.targets) else None
+    rows = tables(cast, bundle.style_size) if _TABLES & set(cfg.targets) else None
     write_graphs(acoustic, vocoder, bundle, cfg.precision, rows)
-    for library in (target for target in cfg.targets if target in _ENGINES):
-        from nemo_ext.export import tensorrt
-
-        print(tensorrt.table(tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)))
-    compare(acoustic, vocoder, bundle, cast, cfg.precision, rows)
+    _engines(cfg, bundle, previous)
     made = _triton(cfg, bundle, rows) if rows is not None and "triton" in cfg.targets else []
     made += _riva(cfg, bundle, cast) if "riva" in cfg.targets else []
+    from nemo_ext.export.compare import compare
+
+    compare(acoustic, vocoder, bundle, cast, cfg.precision, rows)
     bundle.write()
     return bundle, made
 
@@ -181,61 +201,6 @@ def write_graphs(acoustic: Any, vocoder: Any, bundle: Bundle, precision: str, ro
             progress.step()
 
 
-def compare(
-    acoustic: Any,
-    vocoder: Any,
-    bundle: Bundle,
-    cast: Sequence[Voice],
-    precision: str,
-    tables_inside: Tables | None = None,
-) -> None:
-    """Write parity.json, say the worst case of each graph and backend.
-
-    ``tables_inside``: of the graph of Riva's layout, where there is one.
-
-    Raises:
-        NemoExtError: one is beyond the tolerance.
-    """
-    from nemo_ext.export import parity
-
-    vectors = np.stack([voice.vector for voice in cast])
-    styles = [style for voice in cast for style in voice.styles.values()] or [np.zeros(bundle.style_size, np.float32)]
-    mels = [parity.mel_of(acoustic, vectors, frames, batch) for frames, batch in ((30, 1), (400, 1), (100, 8))]
-    rows: list[parity.Row] = []
-    opened = _sessions(bundle)
-    counts = {"acoustic": len(parity.CASES), RIVA_GRAPH: len(parity.RIVA_CASES), "vocoder": len(mels)}
-    total = sum(counts.get(name, 2) for name, _ in opened)
-    with Progress(total, "comparing graphs and models") as progress:
-        for name, open_one in opened:
-            session = open_one()
-            if name == "acoustic":
-                rows += parity.acoustic(acoustic, session, precision, vectors, np.stack(styles), progress)
-            elif name == RIVA_GRAPH:
-                assert tables_inside is not None
-                rows += parity.riva(acoustic, session, precision, tables_inside, progress)
-            elif name == "vocoder":
-                rows += parity.vocoder(vocoder, session, precision, mels, progress)
-            else:
-                rows += parity.style_encoder(acoustic, session, progress)
-    told = json.dumps(parity.report(rows, precision), indent=1) + "\n"
-    (bundle.dir / PARITY).write_text(told, encoding="utf-8")
-    print(parity.worst(rows))
-    parity.refuse(rows)
-
-
-def _sessions(bundle: Bundle) -> list[tuple[str, Callable[[], Any]]]:
-    """Every graph on every backend that is here: ONNX Runtime, and its engines where there is an NVIDIA GPU."""
-    from nemo_ext.runtime.choose import gpu_present, open_session
-
-    found: list[tuple[str, Callable[[], Any]]] = [
-        (name, partial(open_session, bundle.path(name), "onnxruntime")) for name in bundle.graphs
-    ]
-    for engine in bundle.engines if gpu_present() else ():
-        made = bundle.dir / engine.file
-        found.append((engine.graph, partial(open_session, bundle.path(engine.graph), "tensorrt", engine=made)))
-    return found
-
-
 def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, kept: Path) -> list[Voice]:
     """Write the base voices, those of ``cfg.voices`` and those that somebody put into the bundle before."""
     folder = bundle.dir / VOICES
@@ -244,17 +209,47 @@ def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, kept: Path) -> lis
     for name in cast:
         if "/" in name or name.startswith("."):
             raise NemoExtError(f"base voice '{name}' cannot be the name of a file in a bundle: rename it")
+    base = list(cast)
     for place in (*([Path(cfg.voices).expanduser()] if cfg.voices else []), kept):
         for path in sorted(place.glob(f"*{SUFFIX}")):
-            if path.stem in cast:
+            if place == kept and path.stem in cast:  # it was put there by an export, or there is a newer one
                 continue
             voice = voices.load(path)
             remedy = f"take it out of {place}, or adapt the voice to this model"
             voices.check_base(voice, str(path), bundle.name, bundle.base_hash, bundle.layout, remedy)
-            cast[path.stem] = voice
+            if bundle.style_size:
+                voices.check_sizes(voice, str(path), bundle.style_size, bundle.mel.n_mels)
+            if path.stem not in base:
+                cast[path.stem] = voice
+            elif voice.provenance.made_by != voices.WITH_THE_BASE:
+                raise NemoExtError(f"{path} has the name of a base voice, which would speak for it: rename the file")
+    inside: dict[str, str] = {}
     for name, voice in cast.items():
+        other = inside.setdefault(voice.name, name)
+        if other != name and _TABLES & set(cfg.targets):
+            raise NemoExtError(
+                f"{other}{SUFFIX} and {name}{SUFFIX} are both called '{voice.name}' inside, by which Riva and Triton "
+                "know sub-voices: take one of them out, or make it again with another name="
+            )
         voices.save(voice, folder / f"{name}{SUFFIX}")
     return list(cast.values())
+
+
+def _engines(cfg: ExportConfig, bundle: Bundle, previous: Bundle | None) -> None:
+    """Those that were asked for, beside those of other GPUs that an earlier export made of the same graphs."""
+    from nemo_ext.export import tensorrt
+
+    libraries = _libraries(cfg)
+    kept = tensorrt.keep_engines(bundle, previous) if libraries and previous is not None else []
+    built = []
+    for library in libraries:
+        made = tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)
+        built += [one.engine.file for one in made]
+        print(tensorrt.table(made))
+    stay = [engine.file for engine in kept if engine in bundle.engines and engine.file not in built]
+    if stay:
+        bundle.engines.sort(key=lambda engine: engine.file in stay)  # those of this GPU are tried first
+        print(f"kept, of the same graphs: {', '.join(stay)}")
 
 
 def _triton(cfg: ExportConfig, bundle: Bundle, rows: Tables) -> list[str]:

@@ -1,6 +1,7 @@
 """The tables of the Riva layout: every pair of a voice and one of its styles is a row, and a row has a name.
 
-Riva knows a speaker's number. ``anna`` is the voice without a style, ``anna.happy`` the voice with its named style.
+Riva knows a speaker's number. ``anna`` is the voice without a style, which is a vector of zeros as in the open layout,
+whatever styles it has; ``anna.happy`` is the voice with its named style.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def tables(voices: Sequence[Voice], style_size: int = 0) -> Tables:
     """Rows of ``voices`` in their order, each followed by its styles by name; ``style_size``: S of the model.
 
     Raises:
-        NemoExtError: no voice, a name that riva-build would take apart, or two rows of one name.
+        NemoExtError: no voice, a name that riva-build would take apart, two rows of one name, or a style that is not of
+            the model's size.
     """
     if not voices:
         raise NemoExtError("Riva's layout needs a voice at least: the model has none, and none was given")
@@ -43,6 +45,12 @@ def tables(voices: Sequence[Voice], style_size: int = 0) -> Tables:
         pairs = [(voice.name, 0)]
         for style in sorted(voice.styles) if style_size else ():
             pairs.append((f"{voice.name}.{style}", len(styles)))
+            if voice.styles[style].shape != (style_size,):
+                found = voice.styles[style].size
+                raise NemoExtError(
+                    f"style '{style}' of voice '{voice.name}' has {found} values, and the model's have {style_size}: "
+                    "make the voice again"
+                )
             styles.append(np.asarray(voice.styles[style], np.float32))
         for name, style_row in pairs:
             if not _NAME.fullmatch(name):

@@ -19,11 +19,14 @@ from nemo_ext.config import option
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.bundle import ENGINES, Bundle, Engine, file_hash
+from nemo_ext.export.files import link_or_copy
 from nemo_ext.runtime import cuda, trt
 from nemo_ext.runtime.session import Port
 
 _OPTIONS = {"B": "batch", "T_text": "text", "T_mel": "frames", "T": "reference"}  # name of an axis -> option
 _SPECIFIC = "tensorrt"  # the library whose engines are for one kind of GPU
+_ANY = "any"  # the GPU of the other one's
+_WITHOUT_HOPPER, _HOPPER = "tensorrt_rtx", "sm90"
 
 
 @dataclass
@@ -47,6 +50,59 @@ class Built:
     workspace: int  # bytes that a layer may use at most, as they were asked for; 0: as much as the library allows
     memory: int | None = None  # bytes of the GPU that the engine uses beside its weights; None where no GPU can tell
     reused: bool = False
+
+
+def check_options(library: str, profiles: ProfileConfig) -> None:
+    """Whether ``library`` could build here, asked before there are graphs.
+
+    Raises:
+        NemoExtError: the library or its GPU is missing, the GPU is none of its own, or a profile cannot be meant.
+    """
+    for name in _OPTIONS.values():
+        if wrong := _wrong_profile(profiles, name):
+            raise NemoExtError(wrong)
+    if profiles.workspace < 0:
+        raise NemoExtError(f"profile.workspace={profiles.workspace} (MiB) is no limit: give a number, or 0 for none")
+    _gpu(trt.load(library))
+
+
+def runs_on(library: str, gpu: str | None) -> bool:
+    """Whether engines of ``library`` run on a GPU of kind ``gpu`` ("sm90"): TensorRT-RTX leaves out Hopper."""
+    return (library, gpu) != (_WITHOUT_HOPPER, _HOPPER)
+
+
+def hindrance(engine: Engine) -> str:
+    """Why ``engine`` cannot run here; empty: nothing is known against it."""
+    gpu = cuda.gpu()
+    if engine.gpu not in (_ANY, gpu):
+        return f"it is for {engine.gpu}, and this GPU is {gpu}"
+    if not runs_on(engine.library, gpu):
+        return f"{trt.TITLES[engine.library]} does not run on this GPU ({gpu})"
+    try:
+        found = trt.load(engine.library)
+    except NemoExtError as error:
+        return str(error)
+    return "" if found.version == engine.version else f"{engine.version} built it, and {found} is installed"
+
+
+def keep_engines(bundle: Bundle, previous: Bundle) -> list[Engine]:
+    """Take over the engines of ``previous`` whose graphs are those of ``bundle``, which are for other GPUs as well.
+
+    ``build_engines`` replaces those that it builds anew. An engine that is damaged, or whose graph is another now, is
+    left behind.
+    """
+    kept = []
+    for old in previous.engines:
+        graph = bundle.graphs.get(old.graph)
+        if graph is None or old.graph_hash != file_hash(bundle.dir / graph.file):
+            continue
+        path = _there(old, bundle, previous)
+        if path is not None and old.file == _file(old.graph, old.library, old.version, old.gpu):
+            (bundle.dir / ENGINES).mkdir(exist_ok=True)
+            link_or_copy(path, bundle.dir / old.file)
+            kept.append(old)
+    bundle.engines += kept
+    return kept
 
 
 def build_engines(
@@ -189,9 +245,8 @@ def _one(
     progress: bool,
 ) -> tuple[Built, bytes]:
     graph = bundle.graphs[name]
-    short = ".".join(library.version.split(".")[:3])
     engine = Engine(
-        file=f"{ENGINES}/{name}-{library.name}-{short}-{gpu}.engine",
+        file=_file(name, library.name, library.version, gpu),
         graph=name,
         graph_hash=file_hash(bundle.path(name)) if bundle.path(name).is_file() else "",
         library=library.name,
@@ -199,8 +254,9 @@ def _one(
         gpu=gpu,
         profile=profile,
     )
-    content = _there(engine, bundle, previous)
-    if content is not None:
+    there = _there(engine, bundle, previous)
+    if there is not None:
+        content = there.read_bytes()
         return Built(engine, len(content), 0.0, 0, _memory(library, content), reused=True), content
     began = time.perf_counter()
     workspace = options.workspace << 20
@@ -212,7 +268,12 @@ def _one(
     return Built(engine, len(content), time.perf_counter() - began, workspace, _memory(library, content)), content
 
 
-def _there(engine: Engine, bundle: Bundle, previous: Bundle) -> bytes | None:
+def _file(graph: str, library: str, version: str, gpu: str) -> str:
+    """In a bundle; sessions read an engine's origin from its name."""
+    return f"{ENGINES}/{graph}-{library}-{'.'.join(version.split('.')[:3])}-{gpu}.engine"
+
+
+def _there(engine: Engine, bundle: Bundle, previous: Bundle) -> Path | None:
     """The file of the same engine in ``previous``, if graph and weights are those of then and the file is whole."""
     if engine not in previous.engines:
         return None
@@ -222,7 +283,7 @@ def _there(engine: Engine, bundle: Bundle, previous: Bundle) -> bytes | None:
     path = previous.dir / engine.file
     if not path.is_file() or file_hash(path) != previous.files.get(engine.file):
         return None
-    return path.read_bytes()
+    return path
 
 
 def _replace(bundle: Bundle, library: str, engines: list[Engine]) -> None:
@@ -240,9 +301,14 @@ def _replace(bundle: Bundle, library: str, engines: list[Engine]) -> None:
 
 
 def _gpu(library: trt.Library) -> str:
-    if library.name != _SPECIFIC:
-        return "any"
     found = cuda.gpu()
+    if not runs_on(library.name, found):
+        raise NemoExtError(
+            f"{library} does not run on this GPU ({found}, Hopper): build with tensorrt, targets=[onnx,tensorrt]; its "
+            "engines for other GPUs are built where none is seen, with CUDA_VISIBLE_DEVICES= before the command"
+        )
+    if library.name != _SPECIFIC:
+        return _ANY
     if found is None:
         raise NemoExtError(
             "tensorrt builds engines on the GPU that they are for, and there is no NVIDIA GPU here, or no driver for "
@@ -257,14 +323,19 @@ def _length(profiles: ProfileConfig, port: Port, axis: int | str, which: int, fi
     if axis not in _OPTIONS:
         raise NemoExtError(f"{file}, input '{port.name}': nothing says how long its axis '{axis}' may be")
     name = _OPTIONS[axis]
+    if wrong := _wrong_profile(profiles, name):
+        raise NemoExtError(f"{file}, input '{port.name}': {wrong}")
+    return int(getattr(profiles, name)[which])
+
+
+def _wrong_profile(profiles: ProfileConfig, name: str) -> str:
     given = getattr(profiles, name)
-    if len(given) != 3 or any(n < 1 for n in given) or list(given) != sorted(given):
-        raise NemoExtError(
-            f"{file}, input '{port.name}': profile.{name}={_plain(given)} is no profile: give three rising numbers of "
-            "1 or more, the least, the usual and the largest, such as "
-            f"profile.{name}={_plain(getattr(ProfileConfig(), name))}"
-        )
-    return int(given[which])
+    if len(given) == 3 and all(n >= 1 for n in given) and list(given) == sorted(given):
+        return ""
+    return (
+        f"profile.{name}={_plain(given)} is no profile: give three rising numbers of 1 or more, the least, the usual "
+        f"and the largest, such as profile.{name}={_plain(getattr(ProfileConfig(), name))}"
+    )
 
 
 def _plain(numbers: Sequence[int]) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 from nemo_ext.config import option
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export import triton_check
-from nemo_ext.export.bundle import Bundle, Engine, Graph
+from nemo_ext.export.bundle import Bundle, Graph
 from nemo_ext.export.files import link_or_copy, whole_folder
 from nemo_ext.export.pbtxt import Word, pbtxt
 from nemo_ext.export.ragged import LENGTHS, PER_TOKEN, write_ragged
@@ -36,6 +36,10 @@ from nemo_ext.runtime.session import Port
 MARK = "tts/config.pbtxt"
 DTYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64", "int32": "TYPE_INT32", "float16": "TYPE_FP16"}
 _VOCODER_INPUT, _SPECT, _AUDIO = "spec", "spect", "audio"
+# ONNX Runtime's CUDA computes float32 in TF32 unless it is told not to, which turns durations. Triton hands an
+# accelerator's parameters to it (onnxruntime_backend, src/onnxruntime.cc); instances on the processor do not read them.
+_CUDA = {"name": "cuda", "parameters": [{"key": "use_tf32", "value": "0"}]}
+_EXACT = {"execution_accelerators": {"gpu_execution_accelerator": [_CUDA]}}
 
 
 @dataclass
@@ -53,6 +57,20 @@ class TritonConfig:
     device: str = option("auto", "where models run", choices=("auto", "gpu", "cpu"))
 
 
+def check_options(cfg: TritonConfig) -> None:
+    """
+    Raises:
+        NemoExtError: options that cannot be meant, or not together.
+    """
+    if cfg.max_batch < 1 or cfg.instances < 1 or cfg.wait < 0:
+        raise NemoExtError("triton: max_batch and instances are 1 at least, and wait is 0 at least")
+    if cfg.backend == "tensorrt" and cfg.device == "cpu":
+        raise NemoExtError(
+            "triton.backend=tensorrt and triton.device=cpu: an engine runs on a GPU only; give triton.device=auto, or "
+            "triton.backend=onnxruntime"
+        )
+
+
 def write_triton(
     bundle: Bundle, out: Path, cfg: TritonConfig | None = None, subvoices: Sequence[str] = ()
 ) -> list[str]:
@@ -68,11 +86,11 @@ def write_triton(
         lines for a person: what was made, and what was not checked.
 
     Raises:
-        NemoExtError: the bundle lacks a graph, ``check_repository`` finds a fault, or the disk is full.
+        NemoExtError: ``check_options`` refuses ``cfg``, the bundle lacks a graph, ``check_repository`` finds a fault,
+            or the disk is full.
     """
     cfg = cfg or TritonConfig()
-    if cfg.max_batch < 1 or cfg.instances < 1 or cfg.wait < 0:
-        raise NemoExtError("triton: max_batch and instances are 1 at least, and wait is 0 at least")
+    check_options(cfg)
     bundle.path("vocoder")
     acoustics = {
         ("acoustic_speaker", "tts_speaker") if _takes(graph, "speaker") else ("acoustic", "tts"): name
@@ -128,7 +146,7 @@ def _model(
     """The folder of one model, with its graph or engines."""
     told, version = bundle.graphs[graph], folder / name / "1"
     version.mkdir(parents=True)
-    engines = _engines(bundle, graph) if cfg.backend == "tensorrt" else []
+    engines = triton_check.engines(bundle, graph) if cfg.backend == "tensorrt" else []
     config: dict[str, Any] = {"name": name}
     most = cfg.max_batch
     ragged = False
@@ -172,6 +190,8 @@ def _model(
     if most > 1:
         config["dynamic_batching"] = {"max_queue_delay_microseconds": cfg.wait}
     config["instance_group"] = [{"count": cfg.instances, "kind": Word(f"KIND_{cfg.device.upper()}")}]
+    if not engines and cfg.device != "cpu":
+        config["optimization"] = _EXACT
     config["parameters"] = _parameters({**_about(bundle), **about, "graph": graph})
     (folder / name / "config.pbtxt").write_text(pbtxt(config), encoding="utf-8")
     return inputs, outputs
@@ -233,13 +253,6 @@ def _graph_file(bundle: Bundle, name: str, target: Path, ragged: bool) -> Graph:
     for file in graph.external:  # under its own name, which stands in the graph
         shutil.copyfile(bundle.dir / file, target.parent / file)
     return graph
-
-
-def _engines(bundle: Bundle, graph: str) -> list[Engine]:
-    """TensorRT's engines for ``graph`` of one version, the newest; those of TensorRT-RTX Triton does not read."""
-    found = [engine for engine in bundle.engines if engine.graph == graph and engine.library == "tensorrt"]
-    newest = max((tuple(map(int, engine.version.split(".")[:4])) for engine in found), default=())
-    return [engine for engine in found if tuple(map(int, engine.version.split(".")[:4])) == newest]
 
 
 def _about(bundle: Bundle) -> dict[str, str]:

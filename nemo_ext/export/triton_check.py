@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_ext.errors import NemoExtError
-from nemo_ext.export.bundle import Bundle
+from nemo_ext.export.bundle import Bundle, Engine
 from nemo_ext.export.onnx import ports
 from nemo_ext.runtime.session import Port
 
@@ -54,6 +54,13 @@ def check_repository(folder: str | Path, bundle: Bundle | None = None) -> list[s
         check = _ensemble(config, configs) if kind == "ensemble" else _model(folder / name, config, bundle)
         faults += [f"{name}: {fault}" for fault in (*_common(folder / name, config), *check)]
     return faults
+
+
+def engines(bundle: Bundle, graph: str) -> list[Engine]:
+    """TensorRT's engines for ``graph`` of one version, the newest; those of TensorRT-RTX Triton does not read."""
+    found = [engine for engine in bundle.engines if engine.graph == graph and engine.library == "tensorrt"]
+    newest = max((tuple(map(int, engine.version.split(".")[:4])) for engine in found), default=())
+    return [engine for engine in found if tuple(map(int, engine.version.split(".")[:4])) == newest]
 
 
 def _read(model: Path) -> tuple[Any, list[str]]:
@@ -187,9 +194,7 @@ def _against_port(kind: str, tensor: Any, port: Port, batched: bool) -> Iterator
 
 def _against_profile(config: Any, bundle: Bundle, graph: str) -> Iterator[str]:
     """A batch that an engine was not built for fails only when it comes."""
-    for engine in bundle.engines:
-        if engine.graph != graph or engine.library != "tensorrt":
-            continue
+    for engine in engines(bundle, graph):
         for name, (_, _, most) in engine.profile.items():
             if most[0] < config.max_batch_size:
                 yield f"max_batch_size is {config.max_batch_size}, and {engine.file} takes {most[0]} at most ('{name}')"

@@ -217,8 +217,9 @@ def _files(found: Translated, checkpoint: Checkpoint, cfg: MigrateConfig, folder
             raise NemoExtError(
                 f"{checkpoint.path} does not bring its {last}: give the file it was trained with as {last}="
             )
-        # NeMo puts a hash before the name of each artifact, and will again
-        path = folder / re.sub(r"^[0-9a-f]{32}_", "", name)
+        # NeMo puts a hash before the name of each artifact, and will again; a stranger may have put nothing behind it
+        name = re.sub(r"^[0-9a-f]{32}_", "", name)
+        path = folder / (name if name.strip(".") else last)
         while path.exists():
             path = path.with_name(f"_{path.name}")
         path.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.types import BaseVoice
 from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice, now
+
+_ALWAYS = ("source", "out", "overwrite")  # options; the others are about voices and their text
 
 
 @dataclass
@@ -82,8 +85,10 @@ def _hifigan(checkpoint: Any, cfg: MigrateConfig, out: Path) -> Migrated:
     from nemo_ext import _nemo
     from nemo_ext.migrate import build
 
-    if cfg.adapters:
-        raise NemoExtError(f"adapters={cfg.adapters}: a vocoder has none; leave it out")
+    for option in dataclasses.fields(cfg):
+        given = getattr(cfg, option.name)
+        if option.name not in _ALWAYS and given != option.default:
+            raise NemoExtError(f"{option.name}={given}: a vocoder has no voices and no text; leave it out")
     model, found = build.hifigan(checkpoint)
     with torch.inference_mode():
         audio = model(torch.full((1, model.mel_spec.n_mels, 8), -5.0))

@@ -1,7 +1,9 @@
 """A vocoder in pieces of one length: a captured CUDA graph for the piece, and windows that join without a seam.
 
-A generator of convolutions sees a limited number of frames to each side (HiFi-GAN V1: 13). A window that has them on
-both sides gives, in its middle, what the whole utterance would; at an utterance's own ends the window ends there too.
+A generator of convolutions sees a limited number of frames to each side (HiFi-GAN V1: 13), which
+``runtime.vocoder.measured_reach`` measures. A window that has them on both sides gives, in its middle, what the whole
+utterance would; at an utterance's own ends the window ends there too. What sums phases up over time, as a Vocos with
+harmonics does, has no such number and runs whole.
 """
 
 from __future__ import annotations
@@ -46,13 +48,17 @@ def windows(frames: int, chunk: int, context: int) -> Iterator[Window]:
 class CapturedVocoder:
     """The vocoder's engine at one fixed shape, as a CUDA graph: a launch instead of hundreds.
 
-    ``batch`` utterances at once, ``chunk`` frames of them, ``context`` frames that the generator sees to each side.
+    ``context``: frames that the vocoder hears to each side, as `measured_reach` gives them. ``batch`` utterances at
+    once, ``chunk`` frames of them.
 
     Raises:
-        NemoExtError: the shape is outside the engine's profile, or the engine cannot be captured.
+        NemoExtError: the vocoder hears too far for a context (None), the shape is outside the engine's profile, or
+            the engine cannot be captured.
     """
 
-    def __init__(self, session: TensorRTSession, batch: int = 1, chunk: int = 128, context: int = 13) -> None:
+    def __init__(self, session: TensorRTSession, context: int | None, batch: int = 1, chunk: int = 128) -> None:
+        if context is None:
+            raise NemoExtError(f"{session.path.name} hears too far to be run in chunks: run it whole")
         next(windows(chunk, chunk, context))
         self._session, self._cuda, self.chunk, self.context = session, session.cuda, chunk, context
         (self._in,), (self._out,) = session.inputs, session.outputs
@@ -108,6 +114,7 @@ class CapturedVocoder:
 
         execute()  # once before: the first run of a shape prepares what cannot be captured
         self._cuda.synchronize()
+        self._session.keep_fixed(context)
         if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
             raise NemoExtError(f"{library} cannot capture {self._session.path.name}: run it without CUDA graphs")
         graph = self._cuda.capture(execute)

@@ -10,11 +10,12 @@ import numpy as np
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.runtime.feeds import check_feeds, check_wanted, first_line, shapes
-from nemo_ext.runtime.session import Feeds, Port
+from nemo_ext.runtime.session import Feeds, Limits, Port
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 _DTYPES |= {f"tensor({name})": name for name in ("int64", "int32", "bool")}
+_CUDNN = 9  # the major version that releases since 1.19 are built with
 
 
 class OnnxSession:
@@ -48,8 +49,13 @@ class OnnxSession:
             raise NemoExtError(f"{path} cannot be read by ONNX Runtime: {first_line(error)}") from error
         used = self._session.get_providers()[0]
         if used != provider:  # it falls back in silence
-            raise NemoExtError(f"ONNX Runtime could not start {provider} here: see that the GPU's driver is installed")
+            built_with = getattr(runtime, "cuda_version", "") or "of its release notes"
+            raise NemoExtError(
+                f"ONNX Runtime {runtime.__version__} could not start CUDA here: it wants CUDA {built_with} and cuDNN "
+                f"{_CUDNN} where they are looked for (LD_LIBRARY_PATH), and a driver for them (nvidia-smi shows it)"
+            )
         self.backend = f"ONNX Runtime {runtime.__version__}, {'CUDA' if provider == CUDA else 'CPU'}"
+        self.limits: Limits = {}
         self.inputs: Sequence[Port] = [_port(value) for value in self._session.get_inputs()]
         self.outputs: Sequence[Port] = [_port(value) for value in self._session.get_outputs()]
 

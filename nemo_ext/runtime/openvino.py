@@ -11,7 +11,7 @@ import numpy as np
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.runtime.feeds import check_feeds, check_wanted, first_line, shapes
-from nemo_ext.runtime.session import Feeds, Port
+from nemo_ext.runtime.session import Feeds, Limits, Port, named_axes
 
 PRECISIONS = ("fp32", "bf16")
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -27,13 +27,17 @@ class OpenVinoSession:
         threads: int = 0,
         precision: str = "fp32",
         shapes: Mapping[str, tuple[int, ...]] | None = None,
+        inputs: Sequence[Port] = (),
+        outputs: Sequence[Port] = (),
     ) -> None:
         """``threads``: 0 takes every core. ``shapes``: of inputs that never change, by name: they are compiled once.
 
         ``precision``: what products are computed in; ``bf16`` wants a processor that has it (`has_bf16`).
 
+        ``inputs`` and ``outputs``: as bundle.json tells them, whose axes have names; here they have none.
+
         Raises:
-            NemoExtError: OpenVINO is not there, the processor has no bf16, or the graph cannot be read.
+            NemoExtError: OpenVINO is not there, the processor has no bf16, the graph cannot be read, or is another.
         """
         openvino = _openvino()
         if precision not in PRECISIONS:
@@ -54,8 +58,9 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise NemoExtError(f"{path} cannot be read by OpenVINO: {_reason(error)}") from error
         self.backend = f"OpenVINO {openvino.__version__.partition('-')[0]}, CPU, {precision}"
-        self.inputs: Sequence[Port] = [_port(value) for value in model.inputs]
-        self.outputs: Sequence[Port] = [_port(value) for value in model.outputs]
+        self.limits: Limits = {}
+        self.inputs: Sequence[Port] = named_axes([_port(value) for value in model.inputs], inputs, path.name)
+        self.outputs: Sequence[Port] = named_axes([_port(value) for value in model.outputs], outputs, path.name)
 
     def run(self, feeds: Feeds, wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """See ``runtime.session.Session.run``."""

@@ -7,6 +7,8 @@ One thread at a time uses a session, and everything that shares its ``Cuda``.
 
 from __future__ import annotations
 
+import hashlib
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ import numpy as np
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.runtime import trt
 from nemo_ext.runtime.cuda import Buffer, Cuda, DeviceArray, Pinned, gpu, shared
-from nemo_ext.runtime.session import Port
+from nemo_ext.runtime.feeds import check_feeds
+from nemo_ext.runtime.kernels import Kernels
+from nemo_ext.runtime.session import Limits, Port, Shape, named_axes
 
 DeviceFeeds = Mapping[str, np.ndarray | DeviceArray]
-Shape = tuple[int, ...]
 
 
 class TensorRTSession:
@@ -51,17 +54,20 @@ class TensorRTSession:
         kind = gpu(self.cuda.api)
         _fits(self.path, self.library, version or named[1], built_for or named[2], kind)
         self._runtime = self.library.module.Runtime(self.library.logger)
-        self._engine = _deserialized(self.path, self.library, self._runtime)
+        content = _content(self.path)
+        self._engine = _deserialized(content, self.path, self.library, self._runtime)
         self.backend = f"{self.library}, {kind}"
-        self.inputs, self.outputs = _ports(self._engine, self.library.module)
-        self.inputs = _told(self.inputs, inputs, self.path)
-        self.outputs = _told(self.outputs, outputs, self.path)
+        found = _ports(self._engine, self.library.module)
+        self.inputs, self.outputs = (
+            named_axes(ports, told, self.path.name) for ports, told in zip(found, (inputs, outputs), strict=True)
+        )
         shapes = {p.name: self._engine.get_tensor_profile_shape(p.name, 0) for p in self.inputs}
-        self.limits: dict[str, tuple[Shape, Shape]] = {
-            name: (tuple(least), tuple(largest)) for name, (least, _, largest) in shapes.items()
-        }
-        self._cache = trt.cache_dir() / f"kernels-{self.library.version}-{kind}"
+        self.limits: Limits = {name: (tuple(least), tuple(largest)) for name, (least, _, largest) in shapes.items()}
+        whose = f"kernels-{self.library.version}-{kind}-{hashlib.sha256(content).hexdigest()[:16]}"
+        self._kernels, self._fixed = (Kernels(trt.cache_dir() / name) for name in (whose, f"{whose}-fixed"))
         self._context = self.context()
+        # most are compiled later, while it speaks: also when nobody closes it, they are kept
+        self._end = weakref.finalize(self, self._kernels.keep, self._context)
         self._buffers = {port.name: Buffer(self.cuda) for port in (*self.inputs, *self.outputs)}
         self._staging = {port.name: Pinned(self.cuda) for port in (*self.inputs, *self.outputs)}
         self._allocators = {
@@ -77,7 +83,10 @@ class TensorRTSession:
         Raises:
             NemoExtError: an input is missing or unknown, of another type, or of a shape that the engine does not take.
         """
-        return self.fetch(self.run_on_device(feeds), wanted)
+        said = self.fetch(self.run_on_device(feeds), wanted)
+        if self._kernels.wanted:  # a server that is stopped by force has no end
+            self._kernels.keep(self._context)
+        return said
 
     def run_on_device(self, feeds: DeviceFeeds) -> dict[str, DeviceArray]:
         """Queue a run; every output as it lies on the GPU, which the next run overwrites.
@@ -87,8 +96,7 @@ class TensorRTSession:
         Raises:
             NemoExtError: as ``run``.
         """
-        self.check(feeds)
-        placed = self._upload(feeds)
+        placed = self._upload(self.check(feeds))
         for name, array in placed.items():
             self._context.set_input_shape(name, array.shape)
             self._context.set_tensor_address(name, array.address)
@@ -117,66 +125,35 @@ class TensorRTSession:
         self._uploading = False
         return {name: view.copy() for name, view in views.items()}
 
-    def check(self, feeds: DeviceFeeds) -> None:
-        """Refuse what the engine does not take, before anything is copied.
+    def check(self, feeds: DeviceFeeds) -> dict[str, np.ndarray | DeviceArray]:
+        """``feeds`` as they are copied; what the engine does not take is refused before that.
 
         Raises:
             NemoExtError: it names the input, its shape and the range that is allowed.
         """
-        names = [port.name for port in self.inputs]
-        for name in feeds:
-            if name not in names:
-                raise NemoExtError(f"{self.path.name} has no input '{name}'{nearest(name, names)}")
-        lengths: dict[str, tuple[int, str]] = {}
-        for port in self.inputs:
-            if port.name not in feeds:
-                raise NemoExtError(f"input '{port.name}' is missing: {self.path.name} takes {', '.join(names)}")
-            feed = feeds[port.name]
-            if not isinstance(feed, np.ndarray | DeviceArray) or feed.dtype != np.dtype(port.dtype):
-                found = getattr(feed, "dtype", type(feed).__name__)
-                raise NemoExtError(f"input '{port.name}' is {found}, and the engine takes {port.dtype}")
-            shape = tuple(feed.shape)
-            least, largest = self.limits[port.name]
-            if len(shape) != len(least) or any(not a <= n <= b for a, n, b in zip(least, shape, largest, strict=True)):
-                raise NemoExtError(
-                    f"input '{port.name}' is {_shape(shape)}, and {self.path.name} takes {_shape(least)} to "
-                    f"{_shape(largest)}: give it in smaller parts, or export again with larger profiles"
-                )
-            for axis, length in zip(port.shape, shape, strict=True):
-                if isinstance(axis, str) and axis:
-                    first = lengths.setdefault(axis, (length, port.name))
-                    if first[0] != length:
-                        raise NemoExtError(
-                            f"input '{port.name}' is {_shape(shape)}: its axis {axis} is {length}, and that of "
-                            f"'{first[1]}' is {first[0]}"
-                        )
+        return check_feeds(self.inputs, feeds, self.path.name, self.limits)
 
     def context(self, fixed: bool = False) -> Any:
         """A new execution context; ``fixed``: for one shape, with kernels that are made for it before it runs."""
         config = self._engine.create_runtime_config()
-        if hasattr(config, "create_runtime_cache"):  # TensorRT-RTX: kernels are compiled on the GPU that it meets
-            cache = config.create_runtime_cache()
-            if self._cache.is_file():
-                cache.deserialize(self._cache.read_bytes())
-                self.library.heard.clear()  # a cache of another driver is refused: it is made anew
-            config.set_runtime_cache(cache)
-            if fixed:
-                strategies = self.library.module.DynamicShapesKernelSpecializationStrategy
-                config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        (self._fixed if fixed else self._kernels).give(config)
+        self.library.heard.clear()  # what it says of kernels that it refuses helps nobody
+        if fixed and hasattr(config, "dynamic_shapes_kernel_specialization_strategy"):  # TensorRT-RTX
+            strategies = self.library.module.DynamicShapesKernelSpecializationStrategy
+            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
         made = self._engine.create_execution_context(config)
         if made is None:
             raise NemoExtError(f"{self.path.name} cannot run on this GPU: {self.library.why()}")
         return made
 
-    def keep_kernels(self) -> None:
-        """Write the kernels that TensorRT-RTX compiled to the cache, so that the next start finds them."""
-        config = self._context.get_runtime_config()
-        if hasattr(config, "get_runtime_cache"):
-            trt.keep(self._cache, bytes(config.get_runtime_cache().serialize()))
+    def keep_fixed(self, context: Any) -> None:
+        """Keep the kernels of a ``context`` for one shape, for the next start."""
+        self._fixed.keep(context)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back, and keep the kernels that were compiled here for the next start."""
         self.cuda.synchronize()
+        self._end()
         for owned in (*self._buffers.values(), *self._staging.values()):
             owned.close()
 
@@ -232,11 +209,14 @@ def _fits(path: Path, library: trt.Library, version: str, built_for: str, kind: 
         )
 
 
-def _deserialized(path: Path, library: trt.Library, runtime: Any) -> Any:
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise NemoExtError(f"{path} cannot be read: export the bundle again") from error
+
+
+def _deserialized(content: bytes, path: Path, library: trt.Library, runtime: Any) -> Any:
     library.heard.clear()
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
@@ -255,21 +235,6 @@ def _ports(engine: Any, module: Any) -> tuple[list[Port], list[Port]]:
         dtype = np.dtype(module.nptype(engine.get_tensor_dtype(name))).name
         found[engine.get_tensor_mode(name)].append(Port(name, dtype, shape))
     return found[module.TensorIOMode.INPUT], found[module.TensorIOMode.OUTPUT]
-
-
-def _told(found: list[Port], told: Sequence[Port], path: Path) -> list[Port]:
-    """The same ports with the names that the graph gives to their axes.
-
-    Raises:
-        NemoExtError: the engine has others than the graph.
-    """
-    if not told:
-        return found
-    ours, graphs = ({(p.name, p.dtype, len(p.shape)) for p in ports} for ports in (found, told))
-    if ours != graphs:
-        names = ", ".join(sorted({name for name, *_ in ours ^ graphs}))
-        raise NemoExtError(f"{path.name} was built from another graph ({names}): export the bundle again")
-    return list(told)
 
 
 def _allocator(module: Any, buffer: Buffer) -> Any:
@@ -296,7 +261,3 @@ def _allocator(module: Any, buffer: Buffer) -> Any:
             return buffer.array(self.shape, dtype)
 
     return Allocator()
-
-
-def _shape(shape: Shape) -> str:
-    return f"({', '.join(map(str, shape))})"

@@ -5,6 +5,7 @@ Both bindings have the same names for what we do; what one of them lacks is aske
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from dataclasses import dataclass, field
@@ -79,7 +80,8 @@ def keep(path: Path, content: bytes | memoryview) -> None:
         beside.write_bytes(content)
         os.replace(beside, path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a place that cannot be written cannot be tidied either
+            beside.unlink()
 
 
 def _logger(module: Any) -> Any:

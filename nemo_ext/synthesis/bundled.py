@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +16,38 @@ from nemo_ext.export.bundle import Bundle
 from nemo_ext.export.style_assets import StyleAssets, read_style
 from nemo_ext.export.text_assets import read_text
 from nemo_ext.runtime.choose import open_session
-from nemo_ext.runtime.session import Session
+from nemo_ext.runtime.session import EngineFile, Session
 from nemo_ext.runtime.vocoder import VocoderRunner
 from nemo_ext.synthesis.prosody import NEUTRAL, Settings
 from nemo_ext.synthesis.sides import Said, differs
 from nemo_ext.types import BaseVoice, MelSpec, Tokens
 from nemo_ext.voices import Vector, Voice, VoiceLayout
 
+PRECISIONS = ("auto", "fp32")
 _ASKED = ("spect", "num_frames", "pitch_predicted", "durations")  # of the acoustic graph's outputs
 
 
-def open_bundle(folder: str | Path, backend: str = "auto", threads: int = 0) -> tuple[BundledAcoustic, VocoderRunner]:
-    """The acoustic model and the vocoder of the bundle in ``folder``; see `open_session` for the other two.
+def open_bundle(
+    folder: str | Path, backend: str = "auto", threads: int = 0, precision: str = "auto"
+) -> tuple[BundledAcoustic, VocoderRunner]:
+    """The acoustic model and the vocoder of the bundle in ``folder``; see `open_session` for ``backend``, ``threads``.
+
+    ``precision``: ``fp32``, or ``auto``, which lets OpenVINO run the vocoder in bf16 on a processor with AMX.
 
     Raises:
         NemoExtError: it is no bundle, one for Riva only, one without a vocoder, or its graphs cannot be run.
     """
+    if precision not in PRECISIONS:
+        raise NemoExtError(
+            f"precision={precision} is not one of {', '.join(PRECISIONS)}{nearest(precision, PRECISIONS)}"
+        )
     found = bundles.read(folder)
     acoustic = BundledAcoustic(found, backend, threads)
     if "vocoder" not in found.graphs:
         raise NemoExtError(f"{found.dir} has no vocoder: export it again with vocoder=MODEL.nemo")
     # a bf16 vocoder is 49 dB from a float32 one; a bf16 acoustic model speaks other durations
-    session = _session(found, "vocoder", backend, threads, "bf16")
+    lowest = "bf16" if precision == "auto" else precision
+    session = _session(found, "vocoder", backend, threads, lowest, acoustic.elsewhere.append)
     return acoustic, VocoderRunner(session, found.mel)
 
 
@@ -47,6 +57,7 @@ class BundledAcoustic:
     Attributes:
         voices: base voices, the default first.
         voice_folder: where voice files are found by name, those that were copied there later too.
+        elsewhere: what was run without an engine that does not take it, in lines, since somebody last emptied it.
     """
 
     def __init__(self, bundle: Bundle, backend: str = "auto", threads: int = 0) -> None:
@@ -58,7 +69,8 @@ class BundledAcoustic:
         if graph is not None and "voice" not in {port.name for port in graph.inputs}:
             raise NemoExtError(f"{bundle.dir} holds Riva's layout, in which voices are fixed: export the open one")
         self.bundle = bundle
-        self.session: Session = _session(bundle, "acoustic", backend, threads, "fp32")
+        self.elsewhere: list[str] = []
+        self.session: Session = _session(bundle, "acoustic", backend, threads, "fp32", self.elsewhere.append)
         self.frontend = read_text(bundle.dir)
         self.mel_spec: MelSpec = bundle.mel
         self.voices: list[BaseVoice] = bundle.base_voices
@@ -85,7 +97,7 @@ class BundledAcoustic:
         """The base voice ``name``, from its file.
 
         Raises:
-            NemoExtError: no base voice has that name, or its file is missing or damaged.
+            NemoExtError: no base voice has that name, or its file is missing, damaged or another model's.
         """
         names = [voice.name for voice in self.voices]
         if name not in names:
@@ -94,7 +106,12 @@ class BundledAcoustic:
         path = self.voice_folder / f"{name}{files.SUFFIX}"
         if Path(name).name != name or not path.is_file():  # a name that no file can have
             raise NemoExtError(f"the base voice '{name}' has no file in {self.voice_folder}: export the bundle again")
-        return files.load(path)
+        voice = files.load(path)  # anybody can copy a file there, also under this name
+        remedy = "export the bundle again, which writes the base voices anew"
+        files.check_base(voice, str(path), self.origin, self.weights_hash(), self.voice_layout, remedy)
+        if self.style_size:
+            files.check_sizes(voice, str(path), self.style_size, self.mel_spec.n_mels)
+        return voice
 
     # ------------------------------------------------------------------ styles
 
@@ -142,7 +159,7 @@ class BundledAcoustic:
             statistics = np.stack([mel.mean(axis=1), styles.typical_deviation])
         normalized = np.where(voiced, (pitch - mean) / deviation, 0.0)
         if self._encoder is None:
-            self._encoder = _session(self.bundle, "style_encoder", *self._opened, "fp32")
+            self._encoder = _session(self.bundle, "style_encoder", *self._opened, "fp32", self.elsewhere.append)
         said = self._encoder.run(
             {
                 "mel": mel[None],
@@ -177,11 +194,20 @@ class BundleSide:
         frames = int(said["num_frames"][0])
         mel = np.ascontiguousarray(said["spect"][0, :, :frames])
         pitch = said["pitch_predicted"][0] * np.float32(voice.pitch_std) + np.float32(voice.pitch_mean)
-        return Said(said["durations"][0], pitch, mel, self.vocoder.decode(mel))
+        audio = self.vocoder.decode(mel)
+        return Said(said["durations"][0], pitch, mel, audio, self._notes())
 
     def copy(self, audio: np.ndarray) -> np.ndarray:
         """See `Side.copy`."""
-        return self.vocoder.decode(log_mel_without_torch(audio, self.acoustic.mel_spec))
+        copied = self.vocoder.decode(log_mel_without_torch(audio, self.acoustic.mel_spec))
+        self._notes()
+        return copied
+
+    def _notes(self) -> list[str]:
+        """What was run without an engine since the last call."""
+        told = list(self.acoustic.elsewhere)
+        self.acoustic.elsewhere.clear()
+        return told
 
     def _feeds(self, tokens: Tokens, voice: Voice, style: Vector | None, settings: Settings) -> dict[str, np.ndarray]:
         """The inputs of the acoustic graph: what FastPitch.predict_mel makes of the same settings."""
@@ -210,9 +236,16 @@ class BundleSide:
         return feeds
 
 
-def _session(bundle: Bundle, graph: str, backend: str, threads: int, precision: str) -> Session:
-    """``graph`` in ``backend``, with an engine where the bundle has one of exactly this graph."""
-    path = bundle.path(graph)
-    of_this = bundle.files.get(bundle.graphs[graph].file)
-    engines = [bundle.dir / e.file for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
-    return open_session(path, backend, threads, engines[0] if engines else None, precision)
+def _session(
+    bundle: Bundle, graph: str, backend: str, threads: int, precision: str, tell: Callable[[str], None]
+) -> Session:
+    """``graph`` in ``backend``, with the engines that the bundle has of exactly this graph."""
+    path, told = bundle.path(graph), bundle.graphs[graph]
+    of_this = bundle.files.get(told.file)
+    built = [e for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
+    engines = [EngineFile(bundle.dir / e.file, e.library, e.version, e.gpu) for e in built]
+
+    def say(line: str) -> None:
+        tell(f"{graph}: {line}")
+
+    return open_session(path, backend, threads, engines, precision, inputs=told.inputs, outputs=told.outputs, tell=say)

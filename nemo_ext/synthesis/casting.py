@@ -79,9 +79,11 @@ def check_base(voice: Voice, acoustic: Any, what: str) -> None:
     """Refuse a voice that was made for another base model.
 
     Raises:
-        NemoExtError: it was; both models are named.
+        NemoExtError: it was; both models are named. Or it says that it was not, and its arrays do not fit.
     """
     if not hasattr(acoustic, "voice_layout"):
         raise NemoExtError(f"{what} is a voice file, and a {type(acoustic).__name__} takes none")
     remedy = "give that model as acoustic=, or adapt the voice to this one"
     files.check_base(voice, what, acoustic.origin, acoustic.weights_hash(), acoustic.voice_layout, remedy)
+    if style_size := getattr(acoustic, "style_size", 0):  # nothing else uses them
+        files.check_sizes(voice, what, style_size, acoustic.mel_spec.n_mels)

@@ -19,6 +19,11 @@ class SayConfig:
         "what runs a bundle: the first that is there, or the one that is named; cuda and onnxruntime are ONNX Runtime",
         choices=("auto", "tensorrt", "cuda", "openvino", "onnxruntime"),
     )
+    precision: str = option(
+        "auto",
+        "of a bundle's vocoder: fp32, or auto: bf16 by OpenVINO on a processor with AMX",
+        choices=("auto", "fp32"),
+    )
     text: str = option("", "what to speak, of any length; '-' reads standard input", verbatim=True)
     text_file: str = option("", "file with the text, UTF-8, instead of text=", verbatim=True)
     out: str = option("speech.wav", "file to write, .wav or .flac, 16-bit", verbatim=True)

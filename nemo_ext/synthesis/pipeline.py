@@ -47,6 +47,7 @@ class _Piece:
     audio: np.ndarray  # (T_mel * hop,)
     pause: float  # seconds of silence wanted before it
     gain: np.ndarray | None  # (T_text,) dB of single tokens, beside the volume of the whole
+    notes: list[str]
 
 
 def load(
@@ -58,6 +59,7 @@ def load(
     bundle: str | Path | None = None,
     backend: str = "auto",
     threads: int = 0,
+    precision: str = "auto",
 ) -> Pipeline:
     """A voice ready to speak: ``load("A/model.nemo", "B/model.nemo").say("Hello.")``.
 
@@ -69,6 +71,7 @@ def load(
         bundle: folder that ``nemo-ext export`` made, instead of the two models; needs no torch.
         backend: what runs a bundle's graphs, ``auto`` or one of runtime/choose.py.
         threads: of the processor, for a bundle; 0 takes every core.
+        precision: of a bundle: ``auto``, or ``fp32`` for a vocoder that is never run in bf16.
 
     Raises:
         NemoExtError: a file cannot be restored, is not a model of that kind, or the two differ in their MelSpec; a
@@ -81,11 +84,13 @@ def load(
             raise NemoExtError(f"device={device} is for models: with bundle= say backend=, which names the device too")
         from nemo_ext.synthesis.bundled import open_bundle
 
-        return Pipeline(*open_bundle(bundle, backend, threads), device, voices)
+        return Pipeline(*open_bundle(bundle, backend, threads, precision), device, voices)
     if acoustic is None:
         raise NemoExtError("acoustic= is missing: give an acoustic model's .nemo file, or bundle=")
     if backend != "auto":
         raise NemoExtError(f"backend={backend} is for bundle=: a .nemo file is run by torch, on device=")
+    if precision != "auto":
+        raise NemoExtError(f"precision={precision} is for bundle=: a .nemo file is run by torch, in float32")
     from nemo_ext.synthesis.models import restored
 
     return Pipeline(restored(acoustic, device), None if vocoder is None else restored(vocoder, device), device, voices)
@@ -181,6 +186,7 @@ class Pipeline:
             self._speak(tokens, chosen, manner, settings, pause, volume)
             for (_, tokens), settings, pause in zip(said, planned, pauses, strict=True)
         ]
+        notes += dict.fromkeys(note for piece in pieces for note in piece.notes)
         return self._join(pieces, chosen.name, volume, notes)
 
     def copy(self, audio: np.ndarray) -> np.ndarray:
@@ -203,7 +209,7 @@ class Pipeline:
         said = self.side.speak(tokens, voice, style, settings)
         gain = settings["volume"]
         relative = gain - np.float32(volume) if isinstance(gain, np.ndarray) else None
-        return _Piece(tokens, said.durations, said.pitch, said.mel, _finite(said.audio), pause, relative)
+        return _Piece(tokens, said.durations, said.pitch, said.mel, _finite(said.audio), pause, relative, said.notes)
 
     def _join(self, pieces: list[_Piece], voice: str, volume: float, notes: list[str]) -> Speech:
         spec, hop = self.mel_spec, self.mel_spec.hop_length

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.text.written import written
-from nemo_ext.types import Tokens
+from nemo_ext.types import SLOWEST, Tokens
 
 # what a person may ask for: lowest, highest, unit
 LIMITS = {
-    "pace": (0.25, 4.0, "times the normal speed"),
+    "pace": (SLOWEST, 4.0, "times the normal speed"),
     "pitch": (-24.0, 24.0, "semitones"),
     "pitch_range": (0.0, 4.0, "times the normal range of the pitch"),
     "energy": (-20.0, 20.0, "dB"),

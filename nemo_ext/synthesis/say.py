@@ -43,6 +43,7 @@ def say(cfg: SayConfig) -> Speech:
         cfg.voices or None,
         bundle=cfg.bundle or None,
         backend=cfg.backend,
+        precision=cfg.precision,
     )
     started = time.perf_counter()
     speech = pipeline.say(

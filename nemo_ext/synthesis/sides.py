@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ class Said:
     pitch: np.ndarray  # (T_text,) Hz
     mel: np.ndarray  # (n_mels, T_mel) log-mel
     audio: np.ndarray  # (T_mel * hop,) in [-1, 1]
+    notes: list[str] = field(default_factory=list)  # what the speaker should know of this sentence
 
 
 class Side(Protocol):

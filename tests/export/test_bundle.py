@@ -105,12 +105,37 @@ def test_what_is_no_bundle_is_refused_in_a_line(folder: Path, tmp_path: Path) ->
         bundle.read(folder)
 
 
-def test_files_outside_the_bundle_are_never_named(folder: Path) -> None:
-    index = json.loads((folder / INDEX).read_text())
-    index["graphs"]["acoustic"]["file"] = "../../etc/passwd"
-    change(folder, graphs=index["graphs"])
+ENGINE = dataclasses.asdict(bundle.Engine("engines/a.engine", "acoustic", "0" * 64, "tensorrt", "10.13", "sm90", {}))
+
+
+@pytest.mark.parametrize("outside", ["../../etc/passwd", "/etc/passwd"])
+@pytest.mark.parametrize("where", ["file", "external", "name", "engine", "gpu"])
+def test_files_outside_the_bundle_are_never_named(folder: Path, where: str, outside: str) -> None:
+    graphs, engine = json.loads((folder / INDEX).read_text())["graphs"], dict(ENGINE)
+    if where == "external":  # Triton's repository would get the file under this name
+        graphs["acoustic"]["external"] = [outside]
+    elif where == "name":
+        graphs[outside] = graphs["acoustic"]
+    elif where == "file":
+        graphs["acoustic"]["file"] = outside
+    else:
+        engine["gpu" if where == "gpu" else "file"] = outside
+    change(folder, graphs=graphs, engines=[engine])
     with pytest.raises(NemoExtError, match="names files outside the bundle"):
         bundle.read(folder)
+
+
+@pytest.mark.parametrize("wrong", [{"profile": 3}, {"profile": {"text": 5}}, {"profile": {"text": [["x"]]}}])
+def test_an_engine_that_is_told_wrongly_is_a_damaged_index(folder: Path, wrong: dict[str, object]) -> None:
+    change(folder, engines=[ENGINE | wrong])
+    with pytest.raises(NemoExtError, match=r"bundle\.json is damaged"):
+        bundle.read(folder)
+
+
+def test_a_file_that_is_a_number_is_a_missing_file(folder: Path) -> None:
+    hashed = json.loads((folder / INDEX).read_text())["files"]
+    change(folder, engines=[ENGINE | {"file": 5}], files=hashed | {"5": "0" * 64})
+    assert "5 is missing" in faults(folder)
 
 
 def test_an_unknown_graph_is_named(tiny_bundle: Path) -> None:

@@ -15,6 +15,7 @@ from nemo_ext import config
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.export import onnx, parity, tensorrt
 from nemo_ext.export.bundle import Bundle, Graph
+from nemo_ext.export.cases import CASES, Case
 from nemo_ext.export.graphs import AcousticGraph, RivaGraph, StyleGraph, VocoderGraph
 from nemo_ext.export.tensorrt import ProfileConfig, build_engines
 from nemo_ext.models.acoustic.fastpitch import FastPitch
@@ -69,7 +70,7 @@ def agree(made: dict[str, Graph], precision: str, acoustic: Any, vocoder: Any, f
     for name, graph in made.items():
         session = open_session(folder / graph.file, "onnxruntime")
         if name == "acoustic":
-            for case in (parity.CASES[1], parity.CASES[5]):
+            for case in (CASES[1], CASES[5]):
                 asked = parity.ask(acoustic, case, 0, voices, styles)
                 parity.refuse([parity.acoustic_row(acoustic, session, precision, case, asked)])
         elif name == "vocoder":
@@ -98,7 +99,7 @@ def test_float16_counts_the_frames_of_float32_at_full_size(acoustic: Any, vocode
         (tmp_path / graph.file).unlink()
     tokens, heard = 0, set()
     for seed in range(25):
-        asked = parity.ask(acoustic, parity.Case("", (100,) * 4, frames=60), seed, voices, styles)
+        asked = parity.ask(acoustic, Case("", (100,) * 4, frames=60), seed, voices, styles)
         # untrained, all tokens are equally long
         asked.pace[:] *= np.random.default_rng(seed).uniform(0.3, 4.0, asked.pace.shape).astype(np.float32)
         feeds = asked.feeds()

@@ -13,10 +13,11 @@ import torch
 from nemo_ext import _nemo
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
-from nemo_ext.export import onnx, parity
+from nemo_ext.export import cases, onnx, parity
 from nemo_ext.export.graphs import AcousticGraph, RivaGraph, StyleGraph, VocoderGraph, evaluating
 from nemo_ext.runtime.choose import open_session
 from nemo_ext.runtime.session import Session
+from nemo_ext.synthesis.prosody import LIMITS
 from tests.models.acoustic.test_fastpitch import make
 from tests.models.vocoder.conftest import make_vocoder  # noqa: F401  a fixture
 
@@ -59,15 +60,38 @@ def run(graph: Path) -> Session:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_graph_is_the_model_on_every_case(model, voices, styles, graphs, precision):
-    with Progress(len(parity.CASES), "comparing") as progress:
+    with Progress(len(cases.CASES), "comparing") as progress:
         rows = parity.acoustic(model, run(graphs[precision]), precision, voices, styles, progress)
-    assert [row.faults for row in rows] == [()] * len(parity.CASES)
+    assert [row.faults for row in rows] == [()] * len(cases.CASES)
     assert max(row.frames for row in rows) > 2048
     parity.refuse(rows)
     worst = max(row.worst for row in rows)
     assert 0.0 < worst <= parity.LARGEST[precision]
     assert precision == "fp32" or worst > 1e-4  # float16 was at work
     assert "differs from torch by" in parity.worst(rows)
+
+
+@pytest.mark.parametrize("pace", [0.0, -1.0, 1e-30, 1e-3, -np.inf, np.nan])
+def test_nobody_makes_a_batch_endless(model, voices, styles, graphs, pace):
+    """One asks for what cannot be spoken: its tokens last as long as any may, and the others hear nothing of it."""
+    asked = parity.ask(model, parity.Case("", (9, 30, 12)), 0, voices, styles)
+    right = run(graphs["fp32"]).run(asked.feeds())
+    asked.pace[2] = pace
+    said = run(graphs["fp32"]).run(asked.feeds())
+    longest = model.fastpitch.max_token_duration / LIMITS["pace"][0]
+    assert set(said["durations"][2, :12]) <= {0, longest}
+    assert said["num_frames"][2] >= longest
+    for row, frames in enumerate(right["num_frames"][:2]):
+        assert said["num_frames"][row] == frames > 0
+        mels = (one["spect"][row, :, :frames] for one in (said, right))
+        np.testing.assert_allclose(*mels, atol=1e-4)
+
+
+def test_a_pace_beyond_all_measure_is_no_frame(model, voices, styles, graphs):
+    asked = parity.ask(model, parity.Case("", (9, 12)), 0, voices, styles)
+    asked.pace[1] = np.inf
+    said = run(graphs["fp32"]).run(asked.feeds())
+    assert said["num_frames"][1] == 0 < said["num_frames"][0]
 
 
 def test_a_graph_of_another_model_is_refused(model, voices, styles, tmp_path):
@@ -78,7 +102,7 @@ def test_a_graph_of_another_model_is_refused(model, voices, styles, tmp_path):
         other.fastpitch.duration_predictor.fc.bias.fill_(1.6)
     graph = AcousticGraph(other)
     onnx.export(graph, onnx.example(graph, other), tmp_path / "other.onnx", "fp32")
-    case = parity.CASES[1]
+    case = cases.CASES[1]
     asked = parity.ask(model, case, 0, voices, styles)
     row = parity.acoustic_row(model, run(tmp_path / "other.onnx"), "fp32", case, asked)
     with pytest.raises(NemoExtError, match=r"the export is not the model: acoustic on ONNX Runtime.*usual: .*differ"):
@@ -94,7 +118,7 @@ def test_fifty_voices_in_one_graph_speak_in_a_batch_as_alone_and_the_next_needs_
     for first in range(0, len(more), 8):
         batch = more[first : first + 8]
         lens = random.integers(5, 40, len(batch))
-        case = parity.Case("", tuple(int(n) for n in lens))
+        case = cases.Case("", tuple(int(n) for n in lens))
         asked = parity.ask(model, case, first, batch, styles)
         feeds = asked.feeds() | {"voice": batch}
         together = session.run(feeds)
@@ -135,14 +159,14 @@ def test_float16_counts_the_frames_of_float32_over_ten_thousand_tokens_and_frame
     whole, half = run(graphs["fp32"]), run(graphs["fp16"])
     tokens = 0
     for seed in range(25):
-        asked = parity.ask(model, parity.Case("", (100,) * 4), seed, voices, styles)
+        asked = parity.ask(model, cases.Case("", (100,) * 4), seed, voices, styles)
         asked.pace[:] = np.random.default_rng(seed).uniform(1.5, 4.0, asked.pace.shape)
         feeds = asked.feeds()
         durations = [one.run(feeds, ["durations", "num_frames"]) for one in (whole, half)]
         np.testing.assert_array_equal(durations[0]["durations"], durations[1]["durations"])
         tokens += asked.text.size
     assert tokens == 10_000
-    asked = parity.ask(model, parity.Case("", (400,), frames=9_900), 0, voices, styles)
+    asked = parity.ask(model, cases.Case("", (400,), frames=9_900), 0, voices, styles)
     frames = [one.run(asked.feeds(), ["num_frames", "spect"]) for one in (whole, half)]
     assert 9_900 <= frames[0]["num_frames"][0] == frames[1]["num_frames"][0]
     assert np.abs(frames[0]["spect"] - frames[1]["spect"]).max() < parity.LARGEST["fp16"]
@@ -161,7 +185,7 @@ def test_rivas_layout_speaks_as_speaker_numbers_say(model, voices, styles, tmp_p
     made = onnx.export(graph, onnx.example(graph, model), tmp_path / "riva.onnx", "fp32", tables)
     assert made.external == (() if largest > 1000 else ("riva.onnx.data",))
     assert [port.name for port in made.inputs] == ["text", "pitch", "pace", "volume", "speaker"]
-    asked = parity.ask(model, parity.CASES[4], 1, voices, styles)
+    asked = parity.ask(model, cases.CASES[4], 1, voices, styles)
     one = torch.ones(asked.text.shape)
     speaker = np.array([0, 49, 3, 3, 17, 20, 41, 8])
     text, pitch = torch.from_numpy(asked.text), torch.full(asked.text.shape, 0.3)

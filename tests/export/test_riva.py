@@ -106,8 +106,10 @@ def test_the_script_calls_riva_build_for_every_language(toy_export: Toys, tmp_pa
         (out / name).write_bytes(b"")
     told = tmp_path / "bin" / "riva-build"
     told.parent.mkdir()
-    told.write_text('#!/bin/sh\nprintf "%s\\n" "$@" "" >> "$TOLD"\n')
-    told.chmod(0o755)
+    python = told.with_name("python3")  # NVIDIA's package, which packs, is not here
+    for program in (told, python):
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "" >> "$TOLD.{program.name}"\n')
+        program.chmod(0o755)
     environment = {
         "PATH": f"{told.parent}:/usr/bin:/bin",
         "TOLD": str(tmp_path / "told"),
@@ -115,7 +117,10 @@ def test_the_script_calls_riva_build_for_every_language(toy_export: Toys, tmp_pa
         "TOKENIZER": "/t o.far",
     }
     subprocess.run(["sh", str(out / "riva-build.sh")], check=True, env=environment)
-    english, deutsch = [part.split("\n") for part in (tmp_path / "told").read_text().strip().split("\n\n")]
+    # the archives that are there may be open, or of another key
+    assert (tmp_path / "told.python3").read_text() == "pack.py\nk e y\n\n"
+    told_to_build = (tmp_path / "told.riva-build").read_text()
+    english, deutsch = [part.split("\n") for part in told_to_build.strip().split("\n\n")]
     assert english == [
         "speech_synthesis",
         "Anna & Co-en-US.rmir:k e y",
@@ -136,6 +141,10 @@ def test_the_script_calls_riva_build_for_every_language(toy_export: Toys, tmp_pa
     ]
     assert "--language_code=de-DE" in deutsch
     assert "--subvoices=ben:3,ben.happy:4,ben.sad:5" in deutsch
+    del environment["KEY"]
+    subprocess.run(["sh", str(out / "riva-build.sh")], check=True, env=environment)
+    assert (tmp_path / "told.python3").read_text() == "pack.py\nk e y\n\n"  # they are taken as they are
+    assert "\nfastpitch.riva\n" in (tmp_path / "told.riva-build").read_text()
 
 
 def test_without_a_name_the_voice_is_called_as_the_models_folder(toy_export: Toys, tmp_path: Path) -> None:
@@ -239,6 +248,14 @@ def test_rows_are_a_voice_and_its_styles(toy_export: Toys) -> None:
     assert found.styles is not None
     assert not found.styles[0].any()
     assert np.array_equal(found.styles[4], toy_export.voices[1].styles["sad"])
+    happy = {"happy": toy_export.voices[0].styles["happy"]}
+    alone = tables([dataclasses.replace(toy_export.voices[0], styles=happy)], toy_export.bundle.style_size)
+    assert alone.names == ("ada", "ada.happy")  # there is a row without a style, whatever styles a voice has
+    assert alone.rows.tolist() == [[0, 0], [0, 1]]
+    with pytest.raises(NemoExtError, match=r"style 'happy' of voice 'ada' has 3 values, and the model's have \d+"):
+        tables(
+            [dataclasses.replace(toy_export.voices[0], styles={"happy": np.zeros(3, np.float32)})], len(found.styles[0])
+        )
     plain = tables(toy_export.voices)  # a model without style
     assert (plain.names, plain.styles) == (("ada", "ben"), None)
 

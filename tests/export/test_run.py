@@ -12,7 +12,7 @@ from nemo_ext import _nemo, voices
 from nemo_ext.cli import main
 from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError
-from nemo_ext.export import bundle, parity, run
+from nemo_ext.export import bundle, cases, parity, run
 from tests.conftest import toy_vocoder
 
 
@@ -24,8 +24,8 @@ def models(toy_export: Any, tmp_path_factory: pytest.TempPathFactory) -> list[st
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cases of the comparison; all of them: test_onnx.py."""
-    monkeypatch.setattr(parity, "CASES", parity.CASES[:2])
-    monkeypatch.setattr(parity, "RIVA_CASES", parity.CASES[1:2])
+    monkeypatch.setattr(cases, "CASES", cases.CASES[:2])
+    monkeypatch.setattr(cases, "RIVA_CASES", cases.CASES[1:2])
 
 
 def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, few, capsys):
@@ -51,13 +51,20 @@ def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, fe
     assert made.licences["models"] == "CC-BY-4.0"
     assert {p.stem for p in (out / "voices").iterdir()} == {"ada", "ben", "mine"}
     told = json.loads((out / "parity.json").read_text())
-    assert {row["graph"] for row in told["rows"]} == set(made.graphs)
+    ragged = {"triton/acoustic/1/model.onnx", "triton/acoustic_speaker/1/model.onnx", "riva/fastpitch/model_graph.onnx"}
+    assert {row["graph"] for row in told["rows"]} == {*made.graphs, *ragged}
     assert not any(row["faults"] for row in told["rows"])
     assert main(["export", f"verify={out}"]) == 0
     assert "whole" in capsys.readouterr().out
 
     voices.save(dataclasses.replace(mine, name="later"), out / "voices" / "later.voice")
     before = {name: made.files[name] for name in made.files if name.endswith(".onnx")}
+    for graph in ("vocoder", "acoustic_riva"):  # built on another GPU, by what is not here
+        file = f"engines/{graph}-tensorrt-11.4.0-sm90.engine"
+        (out / file).write_bytes(b"sm90")
+        hashed = made.files[made.graphs[graph].file]
+        made.engines.append(bundle.Engine(file, graph, hashed, "tensorrt", "11.4.0.106", "sm90", {}))
+    made.write()
     again = run.export(compose("export", [*options, "precision=fp16"]))
     assert {p.stem for p in (again / "voices").iterdir()} == {"ada", "ben", "mine", "later"}
     made, wrong = bundle.verify(again)
@@ -65,6 +72,9 @@ def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, fe
     # Riva's has another voice in it; the others are the same to the bit, and so their engines were taken over
     changed = {name for name in before if made.files[name] != before[name]}
     assert changed <= {n for n in before if "riva" in n or "speaker" in n}
+    assert [engine.graph for engine in made.engines if engine.gpu == "sm90"] == ["vocoder"]
+    assert made.engines[-1].gpu == "sm90"  # behind those that were built here
+    assert "kept, of the same graphs: engines/vocoder-tensorrt-11.4.0-sm90.engine" in capsys.readouterr().out
     assert [p.name for p in out.parent.iterdir()] == ["bundle"]
 
 
@@ -105,6 +115,10 @@ def test_wrong_options_are_named(models, tmp_path, toy_export):
             run.export(compose("export", list(options)))
         return str(error.value)
 
+    # the files need not be there: nothing was read before
+    def at_once(*options: str) -> str:
+        return refused("acoustic=none.nemo", "vocoder=none.nemo", f"out={tmp_path / 'b'}", *options)
+
     (tmp_path / "mine.txt").write_text("mine")
     out = f"out={tmp_path / 'b'}"
     assert "vocoder= is missing" in refused(models[0], out)
@@ -113,6 +127,30 @@ def test_wrong_options_are_named(models, tmp_path, toy_export):
     assert "holds something else than a bundle" in refused(*models, f"out={tmp_path}")
     assert "give an acoustic model" in refused(f"acoustic={toy_export.vocoder}", models[1], out)
     assert "give a vocoder" in refused(models[0], f"vocoder={toy_export.acoustic}", out)
+    triton, riva, rtx = ("targets=[triton]", "targets=[riva]", "targets=[tensorrt_rtx]")
+    assert "an engine runs on a GPU only" in at_once(triton, "triton.backend=tensorrt", "triton.device=cpu")
+    assert "max_batch and instances are 1 at least" in at_once(triton, "triton.instances=0")
+    assert "words.txt cannot be read" in at_once(riva, f"riva.words={tmp_path / 'words.txt'}")
+    assert "no language 'engl'" in at_once(riva, "riva.language=engl")
+    assert "profile.text=[9,8,7] is no profile" in at_once(rtx, "profile.text=[9,8,7]")
+    assert "profile.workspace=-1 (MiB) is no limit" in at_once(rtx, "profile.workspace=-1")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_voice_that_would_be_lost_or_confused_is_refused(models, tmp_path, toy_export):
+    """A base voice's name on another voice; two files of one voice, where sub-voices are named by it."""
+
+    def refused(voice, file, *options):
+        voices.save(voice, tmp_path / file / f"{file}.voice")
+        with pytest.raises(NemoExtError) as error:
+            run.export(compose("export", [*models, f"out={tmp_path / 'b'}", f"voices={tmp_path / file}", *options]))
+        return str(error.value)
+
+    mine = dataclasses.replace(toy_export.voices[0], provenance=voices.Provenance("adapted"))
+    theirs = dataclasses.replace(mine, base="other/model.nemo", base_hash="0" * 16)
+    assert "ada.voice was made for the base model 'other/model.nemo'" in refused(theirs, "ada")
+    assert "ada.voice has the name of a base voice" in refused(mine, "ada")
+    assert "ada.voice and copy.voice are both called 'ada' inside" in refused(mine, "copy", "targets=[riva]")
     assert not (tmp_path / "b").exists()
 
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export import bundle as bundles
 from nemo_ext.export import tensorrt
-from nemo_ext.export.bundle import Bundle
+from nemo_ext.export.bundle import Bundle, Engine
 from nemo_ext.export.phases import Phases
 from nemo_ext.export.tensorrt import ProfileConfig, build_engines, shapes, table
 from nemo_ext.runtime import cuda, trt
@@ -132,6 +132,83 @@ def test_stale_engines_are_replaced_and_other_libraries_stay(toy: Bundle) -> Non
     assert (toy.dir / other.file).is_file()
     assert old not in toy.engines
     assert not (toy.dir / old.file).exists()
+
+
+def stored(toy: Bundle, graph: str, gpu: str, **changes: Any) -> Engine:
+    """What stands for an engine of another GPU in the index of ``toy``."""
+    file = f"engines/{graph}-tensorrt-11.4.0-{gpu}.engine"
+    hashed = bundles.file_hash(toy.path(graph))
+    one = dataclasses.replace(Engine(file, graph, hashed, "tensorrt", "11.4.0.106", gpu, {}), **changes)
+    (toy.dir / "engines").mkdir(exist_ok=True)
+    (toy.dir / one.file).write_bytes(gpu.encode())
+    toy.engines.append(one)
+    return one
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")  # timing caches: tensorrt's own
+def test_engines_of_other_gpus_are_kept_while_their_graphs_stay(
+    toy: Bundle, tmp_path_factory: pytest.TempPathFactory, as_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = [stored(toy, name, gpu) for name in toy.graphs for gpu in ("sm80", "sm90")]
+    stored(toy, "acoustic", "sm86", graph_hash="of another graph")
+    stored(toy, "acoustic", "sm87", file="acoustic.onnx.engine")  # a name that no builder gives
+    damaged = stored(toy, "vocoder", "sm100")
+    own = stored(toy, "vocoder", "sm89", version="10.16.1.11", file="engines/vocoder-tensorrt-10.16.1-sm89.engine")
+    toy.write()
+    (toy.dir / damaged.file).write_bytes(b"damaged")
+    folder = tmp_path_factory.mktemp("next")
+    acoustic = small_graphs.acoustic(folder / "acoustic.onnx")
+    vocoder = small_graphs.vocoder(folder / "vocoder.onnx", external=True)
+    made = small_graphs.bundle(folder, acoustic=acoustic, vocoder=vocoder)
+    assert tensorrt.keep_engines(made, toy) == [*fits, own]
+    as_tensorrt("11.4.0.106")
+    monkeypatch.setattr(cuda, "gpu", lambda api=None: "sm89")
+    monkeypatch.setenv("NEMO_EXT_CACHE", str(folder / "cache"))
+    built = build_engines(made, "tensorrt", PROFILES, progress=False, previous=toy)
+    made.engines.sort(key=lambda e: e.file)
+    expected = sorted([*fits, *(one.engine for one in built)], key=lambda e: e.file)
+    assert made.engines == expected
+    assert {p.name for p in (folder / "engines").iterdir()} == {Path(e.file).name for e in expected}
+    assert (folder / fits[0].file).read_bytes() == b"sm80"
+    assert not list(bundles._wrong_engines(bundles.read(written(made))))
+    assert tensorrt.hindrance(fits[0]) == "it is for sm80, and this GPU is sm89"
+    assert tensorrt.hindrance(built[0].engine) == ""
+    assert tensorrt.hindrance(own).startswith("10.16.1.11 built it, and TensorRT 11.4.0.106 is installed")
+
+
+def written(bundle: Bundle) -> Path:
+    bundle.write()
+    return bundle.dir
+
+
+def test_weights_beside_a_graph_belong_to_its_engines(toy: Bundle, tmp_path_factory: pytest.TempPathFactory) -> None:
+    stored(toy, "vocoder", "sm80")
+    toy.write()
+    folder = tmp_path_factory.mktemp("next")
+    made = small_graphs.bundle(folder, vocoder=small_graphs.vocoder(folder / "vocoder.onnx", external=True))
+    weights = folder / "vocoder.onnx.data"
+    weights.write_bytes(bytes([1]) + weights.read_bytes()[1:])
+    assert tensorrt.keep_engines(made, toy) == made.engines == []
+
+
+def test_tensorrt_rtx_leaves_out_hopper() -> None:
+    assert not tensorrt.runs_on("tensorrt_rtx", "sm90")
+    assert tensorrt.runs_on("tensorrt_rtx", "sm89")
+    assert tensorrt.runs_on("tensorrt_rtx", None)  # built without a GPU
+    assert tensorrt.runs_on("tensorrt", "sm90")
+
+
+def test_on_hopper_the_other_library_is_named(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "gpu", lambda api=None: "sm90")
+    named = (
+        r"TensorRT-RTX 1\..* does not run on this GPU \(sm90, Hopper\): build with tensorrt, targets=\[onnx,tensorrt\]"
+    )
+    with pytest.raises(NemoExtError, match=named):
+        tensorrt.check_options("tensorrt_rtx", PROFILES)
+    with pytest.raises(NemoExtError, match=named):
+        build_engines(toy, "tensorrt_rtx", PROFILES, progress=False)
+    one = Engine("engines/a-tensorrt_rtx-1.7.1-any.engine", "acoustic", "", "tensorrt_rtx", "1.7.1.116", "any", {})
+    assert tensorrt.hindrance(one) == "TensorRT-RTX does not run on this GPU (sm90)"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,15 @@ def test_it_is_whole_and_right(toy_export: Toys, repository: Path) -> None:
     assert acoustic.batch_input[0].kind == model_config_pb2.BatchInput.BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO
 
 
+def test_float32_is_not_computed_in_tf32(toy_export: Toys, repository: Path, tmp_path: Path) -> None:
+    """An option of ONNX Runtime's CUDA, on unless it is switched off; durations must come out as they were compared."""
+    for name in ("acoustic", "acoustic_speaker", "vocoder"):
+        (cuda,) = config(repository / name).optimization.execution_accelerators.gpu_execution_accelerator
+        assert (cuda.name, dict(cuda.parameters)) == ("cuda", {"use_tf32": "0"})
+    write_triton(toy_export.bundle, tmp_path / "models", TritonConfig(device="cpu"))
+    assert not config(tmp_path / "models" / "acoustic").HasField("optimization")
+
+
 def test_a_batch_as_triton_makes_one_gives_each_request_its_own(toy_export: Toys, repository: Path) -> None:
     """What Triton does with ragged inputs and a batch_input, done by hand; then the ensemble's second step."""
     feeds = utterances(toy_export, "acoustic_riva", [6, 11])
@@ -303,7 +312,8 @@ def with_engines(toys: Toys, folder: Path, most: int = 6) -> Bundle:
             hashed = bundle.files[bundle.graphs[graph].file]
             bundle.engines.append(Engine(file, graph, hashed, "tensorrt", "10.16.1.11", gpu, profile))
     (folder / "engines" / "old.plan").write_bytes(b"old")
-    bundle.engines.append(Engine("engines/old.plan", "vocoder", "", "tensorrt", "10.9.0.34", "sm90", {}))
+    small = {"spec": [[1, 80, 1]] * 3}  # an engine that is not served has no say in the size of a batch
+    bundle.engines.append(Engine("engines/old.plan", "vocoder", "", "tensorrt", "10.9.0.34", "sm90", small))
     bundle.engines.append(Engine("engines/old.plan", "vocoder", "", "tensorrt_rtx", "1.7.1", "any", {}))
     return bundle
 
@@ -315,6 +325,7 @@ def test_tensorrt_engines_are_taken_by_gpu(toy_export: Toys, tmp_path: Path) -> 
     assert "acoustic_speaker: the bundle has no TensorRT engine for it, so ONNX Runtime runs it" in lines
     told = config(tmp_path / "models" / "vocoder")
     assert told.platform == "tensorrt_plan"
+    assert not told.HasField("optimization")  # an engine was built without TF32
     assert told.max_batch_size == 6  # what the engine takes, not what was asked
     assert dict(told.cc_model_filenames) == {"8.0": "model.sm80.plan", "9.0": "model.sm90.plan"}
     assert (tmp_path / "models" / "vocoder" / "1" / "model.sm90.plan").read_bytes() == b"vocoder sm90"
@@ -352,6 +363,8 @@ def test_without_the_schema_the_export_says_so(
 def test_options_that_cannot_be_are_refused(toy_export: Toys, tmp_path: Path) -> None:
     with pytest.raises(NemoExtError, match="max_batch and instances are 1 at least"):
         write_triton(toy_export.bundle, tmp_path / "models", TritonConfig(max_batch=0))
+    with pytest.raises(NemoExtError, match=r"an engine runs on a GPU only; give triton\.device=auto"):
+        write_triton(toy_export.bundle, tmp_path / "models", TritonConfig(backend="tensorrt", device="cpu"))
     empty = dataclasses.replace(toy_export.bundle, graphs={"vocoder": toy_export.bundle.graphs["vocoder"]})
     with pytest.raises(NemoExtError, match="has no acoustic graph"):
         write_triton(empty, tmp_path / "models")

@@ -1,6 +1,7 @@
 """A migrated checkpoint sounds as it did: FastPitch and HiFi-GAN, and what is said of what stays behind."""
 
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -177,6 +178,40 @@ def test_a_missing_dictionary_is_asked_for_and_taken(old):
     with pytest.raises(NemoExtError, match=r"does not bring its phoneme_dict.*phoneme_dict="):
         run(path)
     assert mels(stock, _nemo.restore(run(path, f"phoneme_dict={kept}").out)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_an_artifact_without_a_name_of_its_own_stays_in_the_folder(old, tmp_path, monkeypatch, name):
+    stock, path = old()
+    told, files = open_nemo(path)
+    dictionary = next(name for name in files if name.endswith("arpabet.dict"))
+    files[f"{'0' * 32}_{name}"] = files.pop(dictionary)
+    told["text_tokenizer"]["g2p"]["phoneme_dict"] = f"nemo:{'0' * 32}_{name}"
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert mels(stock, _nemo.restore(run(pack_nemo(path, told, files)).out)) <= 1e-5
+    assert [p.name for p in (tmp_path / "temporary").iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "adapters=a.pt",
+        "voices=v",
+        "speaker=ada",
+        "speakers=s.json",
+        "phoneme_dict=d.txt",
+        "heteronyms=h.txt",
+        "pitch_mean=200",
+        "pitch_std=20",
+        "consent=Anna; 2026-05-01; books",
+    ],
+)
+def test_what_is_said_of_voices_is_refused_for_a_vocoder(hifigan, option):
+    _, path = hifigan(2, "old")
+    with pytest.raises(NemoExtError, match=rf"{option.partition('=')[0]}=.*: a vocoder has no voices and no text"):
+        run(path, option)
+    assert not path.with_name("new.nemo").exists()
 
 
 @pytest.mark.parametrize("resblock", [1, 2])

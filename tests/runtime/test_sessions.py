@@ -15,7 +15,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.runtime import choose, openvino
 from nemo_ext.runtime.onnxruntime import OnnxSession
 from nemo_ext.runtime.openvino import OpenVinoSession
-from nemo_ext.runtime.session import Port, Session
+from nemo_ext.runtime.session import EngineFile, Port, Session
 
 KINDS = {"onnxruntime": OnnxSession, "openvino": OpenVinoSession}
 
@@ -116,10 +116,35 @@ def test_wrong_feeds_are_one_line_that_names_the_input(session: Session, change:
     assert "small.onnx" in str(caught.value)
 
 
-def test_lengths_that_do_not_agree_are_named(tmp_path: Path) -> None:
+INPUTS = (Port("numbers", "float32", ("B", "T", 4)), Port("counts", "int64", ("B", "T")))
+OUTPUTS = (Port("result", "float32", ("B", "T", 600)), Port("total", "int64", ("B",)))
+
+
+@pytest.mark.parametrize("backend", KINDS)
+def test_lengths_that_do_not_agree_are_named(backend: str, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "small.onnx")
+    session = choose.open_session(path, backend, 1, inputs=INPUTS, outputs=OUTPUTS)
+    assert (tuple(session.inputs), tuple(session.outputs)) == (INPUTS, OUTPUTS)
     given = feeds() | {"counts": np.zeros((2, 4), np.int64)}
     with pytest.raises(NemoExtError, match=r"'counts' has shape \(2, 4\), so T is 4, and of 'numbers' it is 3"):
-        OnnxSession(write_graph(tmp_path / "small.onnx")).run(given)
+        session.run(given)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "named"),
+    [
+        (INPUTS[:1], "counts"),
+        ((*INPUTS, Port("more", "int64", ("B",))), "more"),
+        ((INPUTS[0], Port("counts", "float32", ("B", "T"))), "counts"),
+        ((Port("numbers", "float32", ("B", "T", 5)), INPUTS[1]), "numbers"),
+    ],
+)
+def test_a_graph_with_other_inputs_than_the_index_tells_is_refused(
+    inputs: tuple[Port, ...], named: str, tmp_path: Path
+) -> None:
+    path = write_graph(tmp_path / "small.onnx")
+    with pytest.raises(NemoExtError, match=rf"small\.onnx belongs to another graph \({named}\): export"):
+        OpenVinoSession(path, 1, inputs=inputs)
 
 
 def test_an_unknown_output_is_refused(session: Session) -> None:
@@ -175,8 +200,9 @@ def test_the_order(
     monkeypatch.setattr(choose, "gpu_present", lambda: gpu)
     monkeypatch.setattr(choose.onnxruntime, "cuda_available", lambda: cuda)
     monkeypatch.setattr(choose.openvino, "installed", lambda: there)
-    assert choose.choose("auto", Path("a.engine") if engine else None) == chosen
-    assert choose.choose("onnxruntime", Path("a.engine") if engine else None) == "onnxruntime"
+    engines = [EngineFile(Path("a.engine"))] if engine else []
+    assert choose.choose("auto", engines) == chosen
+    assert choose.choose("onnxruntime", engines) == "onnxruntime"
 
 
 def test_an_engine_that_cannot_run_here_is_passed_over_and_said(
@@ -186,13 +212,33 @@ def test_an_engine_that_cannot_run_here_is_passed_over_and_said(
     path, engine = write_graph(tmp_path / "small.onnx"), tmp_path / "small-tensorrt_rtx-0.1-sm00.engine"
     engine.write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        made = choose.open_session(path, engine=engine)
+        made = choose.open_session(path, engines=[EngineFile(engine)])
     assert made.backend.startswith(("OpenVINO", "ONNX Runtime"))
     assert "small-tensorrt_rtx-0.1-sm00.engine is not used: " in caplog.text
     with pytest.raises(NemoExtError):
-        choose.open_session(path, "tensorrt", engine=engine)
+        choose.open_session(path, "tensorrt", engines=[EngineFile(engine)])
     with pytest.raises(NemoExtError, match=r"no engine for small\.onnx here"):
         choose.open_session(path, "tensorrt")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_a_cuda_that_does_not_start_is_passed_over_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ONNX Runtime lists CUDA for a build that has it, and falls back in silence where its libraries are missing."""
+    import onnxruntime
+
+    path = write_graph(tmp_path / "small.onnx")
+    monkeypatch.setattr(choose, "gpu_present", lambda: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "cuda_version", "13.0")
+    with pytest.raises(NemoExtError, match=r"could not start CUDA here: it wants CUDA 13\.0 and cuDNN 9"):
+        choose.open_session(path, "cuda", 1)
+    with caplog.at_level(logging.WARNING):
+        made = choose.open_session(path, "auto", 1)
+    assert made.backend.endswith(("CPU", "CPU, fp32"))
+    assert "small.onnx is run on the processor: ONNX Runtime" in caplog.text
+    assert made.run(feeds())["result"].shape == (2, 3, 600)
 
 
 def test_bf16_is_for_processors_that_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

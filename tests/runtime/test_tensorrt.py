@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +15,21 @@ import pytest
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.tensorrt import ProfileConfig, shapes
+from nemo_ext.runtime import choose
 from nemo_ext.runtime import cuda as cuda_module
 from nemo_ext.runtime.chunks import CapturedVocoder, windows
 from nemo_ext.runtime.cuda import Buffer, Cuda, DeviceArray
+from nemo_ext.runtime.onnxruntime import OnnxSession
+from nemo_ext.runtime.session import EngineFile, Port
 from nemo_ext.runtime.slots import VoiceSlots
+from nemo_ext.runtime.spare import Spared
 from nemo_ext.runtime.tensorrt import TensorRTSession, chain
+from nemo_ext.runtime.vocoder import VocoderRunner, measured_reach
+from nemo_ext.types import MelSpec
 from tests import bindings, record_bindings, small_graphs
 from tests.runtime import fake_gpu
 
+TEXT = small_graphs.ACOUSTIC[0][0]
 PROFILES = ProfileConfig(batch=[1, 2, 4], text=[1, 10, 20], frames=[12, 30, 200])
 VERSIONS = [*bindings.RECORDED, "tensorrt_rtx"]
 RNG = np.random.default_rng(3)
@@ -119,17 +128,17 @@ def test_what_an_engine_does_not_take_is_named(opened: Open) -> None:
     session, good = opened("acoustic"), feeds(2, 5)
     wide = np.zeros((2, small_graphs.VOICE + 1), np.float32)
     for change, said in (
-        ({"text": good["text"].astype(np.int32)}, "input 'text' is int32, and the engine takes int64"),
-        ({"text": good["text"].tolist()}, "input 'text' is list, and the engine takes int64"),
-        ({"text": feeds(2, 21)["text"]}, r"input 'text' is \(2, 21\), and acoustic-.* takes \(1, 1\) to \(4, 20\)"),
-        ({"text": good["text"][0]}, r"input 'text' is \(5\), and"),
-        ({"voice": wide}, r"input 'voice' is \(2, 7\), and acoustic-.* takes \(1, 6\) to \(4, 6\)"),
-        ({"voice": wide[:1, 1:]}, r"input 'voice' is \(1, 6\): its axis B is 1, and that of 'text' is 2"),
+        ({"text": good["text"].astype(np.int32)}, "acoustic-.*: the input 'text' is int32, and the graph takes int64"),
+        ({"text": good["text"].tolist()}, "the input 'text' is list, and the graph takes int64"),
+        ({"text": feeds(2, 21)["text"]}, r"'text' has shape \(2, 21\), and the engine takes \(1, 1\) to \(4, 20\)"),
+        ({"text": good["text"][0]}, r"the input 'text' has shape \(5,\): give text int64 \(B, T_text\)"),
+        ({"voice": wide}, r"the input 'voice' has shape \(2, 7\): give voice float32 \(B, 6\)"),
+        ({"voice": wide[:1, 1:]}, r"the input 'voice' has shape \(1, 6\), so B is 1, and of 'text' it is 2"),
         ({"voise": good["voice"]}, "has no input 'voise'; did you mean 'voice'"),
     ):
         with pytest.raises(NemoExtError, match=said):
             session.run(good | change)
-    with pytest.raises(NemoExtError, match=r"input 'voice' is missing: acoustic-.* takes text, voice"):
+    with pytest.raises(NemoExtError, match=r"acoustic-.*: the input 'voice' is missing: give voice float32"):
         session.run({"text": good["text"]})
 
 
@@ -138,7 +147,8 @@ def test_an_engine_that_does_not_belong_here_is_refused(opened: Open, tmp_path: 
     for options, said in (
         ({"version": "9.0.1"}, r"was built with TensorRT.* 9\.0\.1, and .* is installed"),
         ({"built_for": "sm75"}, "was built for a GPU of kind sm75, and this one is sm89"),
-        ({"inputs": small_graphs.VOCODER[0]}, r"was built from another graph \(spec, text, voice\)"),
+        ({"inputs": small_graphs.VOCODER[0]}, r"belongs to another graph \(spec, text, voice\)"),
+        ({"inputs": (TEXT, Port("voice", "float32", ("B", 7)))}, r"belongs to another graph \(voice\)"),
     ):
         with pytest.raises(NemoExtError, match=said):
             opened("acoustic", **options)
@@ -161,15 +171,61 @@ def test_ports_are_read_from_the_engine_where_nobody_tells_them(opened: Open) ->
     assert [p.name for p in session.outputs] == ["spect", "num_frames"]
 
 
-def test_compiled_kernels_are_kept_where_the_library_has_a_cache(
-    opened: Open, names: bindings.Names, tmp_path: Path
+@pytest.fixture
+def kept(tmp_path: Path) -> Callable[[], dict[str, bytes]]:
+    """``kept()``: the files of compiled kernels."""
+    return lambda: {path.name: path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+
+
+def frames(count: int) -> dict[str, np.ndarray]:
+    return {"spec": RNG.standard_normal((1, small_graphs.MELS, count)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("names", bindings.RECORDED, indirect=True)
+def test_a_library_that_compiles_nothing_here_keeps_nothing(opened: Open, kept: Callable[[], dict[str, bytes]]) -> None:
+    session = opened("vocoder")
+    session.run(frames(30))
+    session.close()
+    assert kept() == {}
+
+
+@pytest.mark.parametrize("names", ["tensorrt_rtx"], indirect=True)
+def test_compiled_kernels_are_kept_for_each_engine(opened: Open, kept: Callable[[], dict[str, bytes]]) -> None:
+    session = opened("vocoder")
+    assert kept() == {}
+    session.run(frames(30))
+    ((name, content),) = kept().items()
+    assert (name.startswith("kernels-"), content) == (True, b"kernels")
+    opened("acoustic").close()
+    assert sorted(kept().values()) == [b"kernels"] * 2  # its own file, beside the other's
+    again = opened("vocoder")
+    again.run(frames(30))
+    assert kept()[name] == b"kernels"  # once a start is enough, while it speaks
+    del again  # as does a program that ends without closing anything
+    gc.collect()
+    assert kept()[name] == b"kernelskernels"  # it began with what the first one had compiled
+    CapturedVocoder(opened("vocoder"), small_graphs.REACH, chunk=32)
+    assert kept()[f"{name}-fixed"] == b"kernels"
+
+
+@pytest.mark.parametrize("names", ["tensorrt_rtx"], indirect=True)
+def test_kernels_that_cannot_be_kept_or_read_cost_time_and_nothing_else(
+    opened: Open, kept: Callable[[], dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened("vocoder").keep_kernels()
-    kept = list((tmp_path / "cache").rglob("kernels-*"))
-    assert len(kept) == ("IRuntimeCache" in names.known(""))
-    opened("vocoder").keep_kernels()
-    if kept:
-        assert kept[0].read_bytes() == b"kernelskernels"  # the second start had what the first one compiled
+    session = opened("vocoder")
+    right = session.run(frames(30))["audio"].shape
+    (file,) = (tmp_path / "cache").rglob("kernels-*")
+    file.unlink()
+    file.mkdir()
+    again = opened("vocoder")
+    assert again.run(frames(30))["audio"].shape == right
+    again.close()
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("NEMO_EXT_CACHE", str(tmp_path / "file/cache"))
+    again = opened("vocoder")
+    assert again.run(frames(30))["audio"].shape == right
+    again.close()
 
 
 def test_voices_in_slots_mix_in_a_batch(opened: Open, api: fake_gpu.FakeRuntime, tmp_path: Path) -> None:
@@ -229,7 +285,7 @@ def test_captured_chunks_join_without_a_seam(
     opened: Open, api: fake_gpu.FakeRuntime, tmp_path: Path, batch: int
 ) -> None:
     session = opened("vocoder")
-    chunked = CapturedVocoder(session, batch, chunk=32, context=small_graphs.REACH)
+    chunked = CapturedVocoder(session, small_graphs.REACH, batch, chunk=32)
     assert chunked.hop == small_graphs.HOP
     for frames in (200, 75, 54, 50, 33, 32):
         spec = RNG.standard_normal((batch, small_graphs.MELS, frames)).astype(np.float32)
@@ -246,7 +302,7 @@ def test_captured_chunks_join_without_a_seam(
 
 def test_short_speech_is_not_padded_to_a_chunk(opened: Open, api: fake_gpu.FakeRuntime, tmp_path: Path) -> None:
     session = opened("vocoder")
-    chunked = CapturedVocoder(session, chunk=32, context=small_graphs.REACH)
+    chunked = CapturedVocoder(session, small_graphs.REACH, chunk=32)
     spec = RNG.standard_normal((1, small_graphs.MELS, 20)).astype(np.float32)
     audio = chunked.decode(uploaded(session.cuda, spec))
     assert "cudaGraphLaunch" not in api.calls
@@ -259,10 +315,78 @@ def test_short_speech_is_not_padded_to_a_chunk(opened: Open, api: fake_gpu.FakeR
 
 def test_a_chunk_outside_the_profile_or_all_context_is_refused(opened: Open) -> None:
     session = opened("vocoder")
-    with pytest.raises(NemoExtError, match=r"input 'spec' is \(1, 4, 201\), and vocoder-.* takes \(1, 4, 12\) to"):
-        CapturedVocoder(session, chunk=201, context=small_graphs.REACH)
+    with pytest.raises(NemoExtError, match=r"'spec' has shape \(1, 4, 201\), and the engine takes \(1, 4, 12\) to"):
+        CapturedVocoder(session, small_graphs.REACH, chunk=201)
     with pytest.raises(NemoExtError, match="a chunk of 26 frames is all context: take more than 26"):
-        CapturedVocoder(session, chunk=26, context=13)
+        CapturedVocoder(session, 13, chunk=26)
+    with pytest.raises(NemoExtError, match=r"vocoder-.*engine hears too far to be run in chunks: run it whole"):
+        CapturedVocoder(session, None)
+
+
+def test_the_context_of_a_vocoder_is_measured_on_its_engine(opened: Open) -> None:
+    spec = dataclasses.replace(MelSpec(), n_mels=small_graphs.MELS, hop_length=small_graphs.HOP)
+    session = opened("vocoder")
+    assert measured_reach(session, spec) == small_graphs.REACH
+    session.limits = {"spec": ((1, small_graphs.MELS, 150), (4, small_graphs.MELS, 150))}  # it takes no fewer frames
+    assert measured_reach(session, spec) == small_graphs.REACH
+
+
+def test_a_mel_beyond_the_profile_is_decoded_in_chunks_of_its_largest(opened: Open, tmp_path: Path) -> None:
+    session = opened("vocoder")
+    runner = VocoderRunner(session, dataclasses.replace(MelSpec(), n_mels=small_graphs.MELS, hop_length=4))
+    for frames in (200, 201, 395, 1000):
+        mel = RNG.standard_normal((small_graphs.MELS, frames)).astype(np.float32)
+        right = expected(tmp_path, "vocoder", {"spec": mel[None]})["audio"][0, 0]
+        np.testing.assert_allclose(runner.decode(mel), right, atol=1e-6)
+    with pytest.raises(NemoExtError, match=r"'spec' has shape \(1, 4, 11\), and the engine takes \(1, 4, 12\) to"):
+        runner.decode(mel[:, :11])
+
+
+def test_what_an_engine_does_not_take_is_run_without_it(opened: Open, tmp_path: Path) -> None:
+    session = opened("acoustic")
+    told: list[str] = []
+    spared = Spared(session, lambda: OnnxSession(tmp_path / "acoustic.onnx", threads=1), told.append)
+    for batch, tokens in ((2, 5), (2, 21), (5, 20)):
+        given = feeds(batch, tokens)
+        said, right = spared.run(given), expected(tmp_path, "acoustic", given)
+        for name in right:
+            np.testing.assert_array_equal(said[name], right[name])
+    assert len(told) == 2
+    assert told[0].startswith("the input 'text' has shape (2, 21), and the engine takes (1, 1) to (4, 20): ONNX Run")
+    with pytest.raises(NemoExtError, match=r"has shape \(2, 21\), and .* \(4, 20\), and nothing else runs the graph"):
+        Spared(session, lambda: OnnxSession(tmp_path / "gone.onnx"), told.append).run(feeds(2, 21))
+    assert len(told) == 2
+
+
+def test_the_first_engine_that_runs_here_is_taken_with_its_graphs_ports(
+    opened: Open, api: fake_gpu.FakeRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(choose, "gpu_present", lambda: True)
+    monkeypatch.setattr(cuda_module, "bindings", lambda: api)
+    path = opened("acoustic").path
+    graph = tmp_path / "acoustic.onnx"
+    inputs, outputs = small_graphs.ACOUSTIC
+    other = EngineFile(tmp_path / "acoustic-tensorrt-9.0.1-any.engine", "tensorrt", "9.0.1.4", "any")
+    foreign = EngineFile(path, built_for="sm75")
+    version = path.name.split("-")[-2]
+    cuda_module.shared.cache_clear()
+    try:
+        session = choose.open_session(
+            graph, "auto", 1, [other, foreign, EngineFile(path)], inputs=inputs, outputs=outputs
+        )
+        assert session.backend.startswith("TensorRT")
+        assert list(session.inputs) == list(inputs)
+        assert not caplog.records
+        with pytest.raises(NemoExtError, match=r"so B is 1, and of 'text' it is 2"):
+            session.run(feeds(2, 5) | {"voice": feeds(1, 5)["voice"]})
+        # the index tells all of the version, of which the name has three numbers
+        whole = EngineFile(path, version=f"{version}.999999")
+        with pytest.raises(NemoExtError, match=r"9\.0\.1-any\.engine is not used: .*; .*999999, and .* is installed"):
+            choose.open_session(graph, "tensorrt", 1, [other, whole])
+        assert not choose.open_session(graph, "auto", 1, [other, whole]).backend.startswith("TensorRT")
+        assert "999999" in caplog.text
+    finally:
+        cuda_module.shared.cache_clear()
 
 
 def test_windows_cover_each_frame_once_with_its_context() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,16 @@ from nemo_ext import _nemo, voices
 from nemo_ext.audio.io import write
 from nemo_ext.cli import main
 from nemo_ext.errors import NemoExtError
+from nemo_ext.export import bundle as bundles
+from nemo_ext.export.bundle import Engine
+from nemo_ext.export.tensorrt import ProfileConfig, shapes
+from nemo_ext.runtime import choose, cuda, openvino
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.types import Speech
+from tests import bindings
 from tests.conftest import make_bundle, toy_vocoder
 from tests.models.acoustic.test_styled import labelled, styled
+from tests.runtime import fake_gpu
 
 TEXT = "Seven boats never came home at 3:10. Nobody waited!"
 BACKENDS = ("onnxruntime", "openvino")
@@ -35,7 +43,7 @@ def models(tiny_acoustic: Path) -> Pipeline:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def bundled(tiny_bundle: Path, request: pytest.FixtureRequest) -> Pipeline:
-    return nemo_ext.load(bundle=tiny_bundle, backend=request.param, threads=1)
+    return nemo_ext.load(bundle=tiny_bundle, backend=request.param, threads=1, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +66,11 @@ def same(one: Speech, other: Speech) -> None:
     np.testing.assert_allclose(one.mel, other.mel, atol=2e-4)
     np.testing.assert_allclose(one.audio, other.audio, atol=2e-4)
     np.testing.assert_allclose(one.token_pitch, other.token_pitch, atol=0.02)
+
+
+def decibels(audio: np.ndarray, right: np.ndarray) -> float:
+    """Of ``right`` over the difference."""
+    return float(10 * np.log10(np.sum(right**2) / max(np.sum((audio - right) ** 2), 1e-12)))
 
 
 def differ(one: Speech, other: Speech) -> bool:
@@ -101,6 +114,30 @@ def test_a_voice_file_that_is_copied_there_is_a_voice(tiny_bundle: Path, models:
     voices.save(dataclasses.replace(ada, base_hash="f" * 16), tmp_path / "b/voices/other.voice")
     with pytest.raises(NemoExtError, match=r"other\.voice was made for the base model"):
         pipeline.say("Seven boats.", "other")
+    voices.save(dataclasses.replace(ada, base_hash="f" * 16), tmp_path / "b/voices/ada.voice")
+    with pytest.raises(NemoExtError, match=r"ada\.voice was made for the base model .*: export the bundle again"):
+        nemo_ext.load(bundle=tmp_path / "b", backend="onnxruntime", threads=1).say("Seven boats.", "ada")
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_a_voice_whose_styles_do_not_fit_is_refused(
+    styled_model: Any, styled_bundle: Path, backend: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(styled_bundle, tmp_path / "b")
+    pipeline = (
+        nemo_ext.load(styled_model, toy_vocoder(), "cpu", folder / "voices")
+        if backend == "torch"
+        else nemo_ext.load(bundle=folder, backend=backend, threads=1)
+    )
+    ada = pipeline.cast.find("ada")
+    wrong = dataclasses.replace(ada, styles={"anger": np.zeros(styled_model.style_size + 1, np.float32)})
+    voices.save(wrong, folder / "voices/anna.voice")
+    with pytest.raises(NemoExtError, match=r"anna\.voice: its styles have \d+ values, and those of the base model"):
+        pipeline.say("Seven boats.", "anna", style="anger")
+    if backend != "torch":  # whose base voices are no files
+        voices.save(wrong, folder / "voices/ada.voice")
+        with pytest.raises(NemoExtError, match=r"ada\.voice: its styles have"):
+            nemo_ext.load(bundle=folder, backend=backend, threads=1).say("Seven boats.", "ada")
 
 
 @pytest.mark.parametrize("wanted", [None, "anger", "anger:0.6+sadness:0.4", "clip", "clip@ada", "tokens"])
@@ -143,6 +180,19 @@ def test_a_style_from_a_recording_needs_no_torch(styled_bundle: Path, speech: to
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_vocoder_in_bf16_is_switched_off(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "has_bf16", lambda: True)
+    opened = {p: nemo_ext.load(bundle=tiny_bundle, backend="openvino", precision=p) for p in ("auto", "fp32")}
+    assert opened["auto"].backend.endswith("CPU, bf16")
+    assert opened["fp32"].backend.endswith("CPU, fp32")
+    said, right = (opened[p].say(TEXT, "ada") for p in ("auto", "fp32"))
+    assert said.token_frames == right.token_frames
+    np.testing.assert_array_equal(said.mel, right.mel)
+    assert decibels(said.audio, right.audio) > 30
+    with pytest.raises(NemoExtError, match="precision=bf32 is not one of auto, fp32; did you mean 'fp32'"):
+        nemo_ext.load(bundle=tiny_bundle, precision="bf32")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -157,6 +207,7 @@ def test_a_style_from_a_recording_needs_no_torch(styled_bundle: Path, speech: to
         (["bundle=nowhere"], "nowhere is no bundle"),
         ([], "acoustic= is missing: give the path of an acoustic model's .nemo file, or a bundle="),
         (["acoustic=a.nemo", "backend=openvino"], "backend=openvino is for bundle="),
+        (["acoustic=a.nemo", "precision=fp32"], "precision=fp32 is for bundle="),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -205,6 +256,64 @@ def test_rivas_layout_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
         nemo_ext.load(bundle=tmp_path / "b")
 
 
+@pytest.fixture
+def engines(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[ProfileConfig], Path]]:
+    """``engines(profiles)``: the bundle with pretended engines of them (tests/runtime/fake_gpu.py), which can run."""
+    names, api = bindings.Names(next(iter(bindings.RECORDED))), fake_gpu.FakeRuntime()
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_gpu.library(names, api))
+    monkeypatch.setattr(cuda, "bindings", lambda: api)
+    monkeypatch.setattr(choose, "gpu_present", lambda: True)
+
+    def built(profiles: ProfileConfig) -> Path:
+        bundle = bundles.read(shutil.copytree(tiny_bundle, tmp_path / "b"))
+        (bundle.dir / "engines").mkdir()
+        for name, graph in bundle.graphs.items():
+            file, profile = (
+                f"engines/{name}-tensorrt-{names.version}-sm89.engine",
+                shapes(profiles, graph.inputs, graph.file),
+            )
+            fake_gpu.engine(bundle.path(name), profile, bundle.dir / file)
+            made_of = bundle.files[graph.file]
+            bundle.engines.append(Engine(file, name, made_of, "tensorrt", names.version, "sm89", profile))
+        bundle.write()
+        return bundle.dir
+
+    cuda.shared.cache_clear()
+    yield built
+    cuda.shared.cache_clear()
+
+
+def test_engines_speak_what_their_profiles_do_not_hold(
+    engines: Callable[[ProfileConfig], Path], models: Pipeline, speech: torch.Tensor
+) -> None:
+    """A slow or long sentence, a short word, a long recording: in chunks, or by ONNX Runtime, which is noted."""
+    folder = engines(ProfileConfig(frames=[20, 40, 64], text=[2, 20, 30]))
+    pipeline = nemo_ext.load(bundle=folder, threads=1, precision="fp32")
+    assert pipeline.backend.startswith("TensorRT ")
+    assert "vocoder" not in pipeline.backend
+    slow = pipeline.say("Seven boats.", "ada", pace=0.4)
+    assert slow.mel.shape[1] > 64  # in chunks, by the engine
+    same(slow, models.say("Seven boats.", "ada", pace=0.4))
+    assert slow.notes == []
+    for text, asked, where in (
+        (TEXT, {}, r"acoustic: the input 'text' has shape \(1, \d+\), and the engine takes \(1, 2\) to \(8, 30\): "),
+        (
+            "A",
+            {"pace": 4.0},
+            r"vocoder: the input 'spec' has shape \(1, 80, \d+\), and the engine takes ",
+        ),
+    ):
+        said, own = pipeline.say(text, "ada", **asked), models.say(text, "ada", **asked)
+        (note,) = said.notes
+        assert re.match(where, note)
+        assert note.endswith(("CPU ran it", "CPU, fp32 ran it"))
+        same(dataclasses.replace(said, notes=[]), own)
+    recording = speech.numpy()[:44100]
+    np.testing.assert_allclose(pipeline.copy(recording), models.copy(recording), atol=2e-3)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fp16_graphs_speak_on_a_processor(tiny_acoustic: Path, models: Pipeline, backend: str, tmp_path: Path) -> None:
     """The durations of float32, and its sound to within float16's rounding."""
@@ -213,5 +322,4 @@ def test_fp16_graphs_speak_on_a_processor(tiny_acoustic: Path, models: Pipeline,
     own = models.say(TEXT, "ada")
     assert said.token_frames == own.token_frames
     assert 0.0 < np.abs(said.mel - own.mel).max() < 0.05
-    difference = np.sum((said.audio - own.audio) ** 2) / np.sum(own.audio**2)
-    assert 10 * np.log10(difference) < -30
+    assert decibels(said.audio, own.audio) > 30

@@ -47,6 +47,7 @@ from nemo_ext.modules.alignment import (
     mask_from_lens,
     monotonic_path,
 )
+from nemo_ext.modules.dropout import quicken
 from nemo_ext.modules.fft import run_predictor, run_stack
 from nemo_ext.modules.style import StyleConfig
 from nemo_ext.modules.style_bank import GlobalStyle
@@ -105,6 +106,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             chosen: Any = OmegaConf.to_container(cfg.style)
             names, width = list(cfg.style_names), cfg.symbols_embedding_dim
             self.style = GlobalStyle(StyleConfig(**chosen), self.mel_spec.n_mels, width, len(self.voices), names)
+        quicken(self)
         self._hashed: tuple[Any, str] | None = None
         self.origin = "a model in memory"  # where it was restored from; _nemo.restore sets it
 
@@ -408,7 +410,6 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         found = alignment is None
         if alignment is None:
             alignment = self.align(batch, tokens_valid, given.speaker)
-
         durations = alignment.durations
         pitch = average_per_token(batch.pitch_normalized, durations)
         log_durations = self._predict("duration_predictor", encoded, tokens_valid, given)
