@@ -21,7 +21,7 @@ from nemo_ext.data.prepare import base_voices, prepare, voice_name
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.text.frontend import TextFrontend
-from nemo_ext.training import feed
+from nemo_ext.training import compiled, feed
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.joint import joined
 from nemo_ext.training.plan import corpus_hash, flat
@@ -61,6 +61,7 @@ def _build(config: TrainConfig) -> Built:
     if config.acoustic and not feed.is_vocoder(cls):
         raise NemoExtError(f"acoustic= is for vocoders, which learn its mels; model= is a {cls.__name__}: leave it out")
     feed.check(config, cls)
+    compiled.check(config, cls)
     corpus = _corpus(config, feed.hears_any_rate(config, cls))
     if hasattr(cls, "embeddings"):  # a speaker encoder hears recordings, and needs no features
         return _speaker(config, cls, settings, corpus)

@@ -32,6 +32,10 @@ class TrainerOptions:
     checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
     keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
     fused: bool = option(True, "optimizers update all weights in one pass, where torch has such a form of them")
+    compile: bool = option(
+        False,
+        "torch.compile a vocoder's networks, for about a minute; whether its steps are then faster is to be tried",
+    )
     log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
     accumulate: int = option(1, "take a batch in so many parts that are added up; for acoustic models", "parts")
     ema: float = option(

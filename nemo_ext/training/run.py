@@ -29,6 +29,7 @@ from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
 from nemo_ext.training.average import Average, spoken_with
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.chance import Chance
+from nemo_ext.training.compiled import Compiled
 from nemo_ext.training.config import TrainConfig, TrainerOptions
 from nemo_ext.training.feed import is_vocoder
 from nemo_ext.training.fused import FusedOptimizers
@@ -189,6 +190,7 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
     alone = processes(options).world_size == 1  # the others of several would have to measure along
     here = {k: getattr(options, k) for k in ("accelerator", "precision", "workers", "accumulate")}
     here |= {"threads": torch.get_num_threads(), "machine": platform.node(), "loader": config.loader}
+    here |= {"compile": True} if options.compile else {}
     if planned.measured_on != here:
         planned.speed = None
     if planned.speed is None and options.measure_seconds > 0 and alone:
@@ -212,6 +214,8 @@ def _preflight(config: TrainConfig, out: Path, built: Built, planned: plan.Plan,
 
 def _trainer(config: TrainConfig, model: Any, **changes: Any) -> Trainer:
     options = config.trainer
+    if options.compile:
+        changes["callbacks"] = [Compiled(), *changes.get("callbacks", [])]
     if options.fused:
         changes["callbacks"] = [FusedOptimizers(), *changes.get("callbacks", [])]
     _nemo.quiet()  # once more: a package that a model imported may have raised its voice

@@ -60,6 +60,14 @@ def test_losses_that_are_looked_at_later_name_the_same_batch(toy, tmp_path, bad,
     assert re.search(step, capfd.readouterr().err).groups() == at_once.groups()
 
 
+def test_a_step_in_parts_is_looked_at_once(toy, tmp_path, monkeypatch):
+    looks, look = [], watch.NanGuard._look
+    monkeypatch.setattr(run, "_looks", lambda options: (2,))
+    monkeypatch.setattr(watch.NanGuard, "_look", lambda *own: looks.append(own[1].global_step) or look(*own))
+    toy(tmp_path / "run", "trainer.max_steps=5", "trainer.accumulate=3", model="fastpitch")
+    assert looks == [2, 4, 5, 5, 5]  # and before the validation, and in the end
+
+
 def test_a_loss_that_runs_away_names_the_batch(toy, tmp_path):
     wild = ("model.optim.lr=1e30", "model.optim.sched=null", "model.gradient_clip=1e30", "trainer.checkpoint_every=1")
     with pytest.raises(NemoExtError, match=r"no numbers? (at|after) step \d+ .*lower model\.optim\.lr") as raised:
