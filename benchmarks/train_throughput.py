@@ -257,7 +257,8 @@ def main() -> None:
         real = scores_of(sides[OURS], chosen.device)
         found = searches(chosen.device, real)
         millions = sum(p.numel() for p in sides[OURS].model.parameters()) / 1e6
-    needed, reached = NEEDED[chosen.device], min(results.ratios["fp32" if chosen.device == "cpu" else "bf16"])
+    judged = "fp32" if chosen.device == "cpu" else "bf16"
+    needed, reached = NEEDED[chosen.device], min(results.ratios[judged])
     verdict = "met" if reached >= needed else "missed"
     gpu = (
         f"Not measured here: a GPU. `{GPU_COMMAND}` measures it: wanted are {NEEDED['cuda']:.0f} times stock in bf16. "
@@ -274,7 +275,7 @@ def main() -> None:
             "from warm caches and without worker processes; forward, backward, norm clipping, AdamW. "
             f"{chosen.threads} threads; medians of {chosen.steps} steps after {chosen.warm_up}. Frames are mel frames "
             "without padding; per core second means per second of processor time, which a busy machine disturbs less.",
-            f"At least **{reached:.2f} times stock's speed** end to end (needed: {needed}; {verdict}).",
+            f"At least **{reached:.2f} times stock's speed** end to end in {judged} (needed: {needed}; {verdict}).",
             table(["batches", "precision", "side", "frames/s", "range", "frames/core s", "utilisation"], results.speed),
             "## Where a step's time goes\n\nMilliseconds, medians.",
             table(["batches", "precision", "side", *PARTS], results.parts),
