@@ -171,7 +171,7 @@ def main() -> None:
         middle = statistics.median(taken[name][2])
         table.append([name, *cells, f"{middle:.3f}", quality[name], f"{work[1] / each[1]:.0f}"])
     if not has_bf16():
-        missing.append("OpenVINO bf16: not measured, this processor has no AMX.")
+        missing.append("OpenVINO bf16: not measured, this processor has neither AMX nor AVX-512 BF16.")
     if not torch.cuda.is_available():
         missing.append(
             "GPU (eager, CUDA graphs, ONNX Runtime CUDA, TensorRT): not measured, there is no NVIDIA GPU here; "

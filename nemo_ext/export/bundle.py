@@ -92,6 +92,7 @@ class Bundle:
     base_voices: list[BaseVoice] = field(default_factory=list)  # the first is the default
     graphs: dict[str, Graph] = field(default_factory=dict)
     engines: list[Engine] = field(default_factory=list)
+    vocoder_bf16_db: float | None = None  # how near the vocoder in bf16 is to itself: signal over difference, dB
     made_with: dict[str, str] = field(default_factory=dict)  # package -> version
     licences: dict[str, str] = field(default_factory=dict)  # of the code, the models; unknown where nobody said
     files: dict[str, str] = field(default_factory=dict)  # path in the bundle -> sha256
@@ -123,6 +124,7 @@ class Bundle:
             "base_voices": [asdict(voice) for voice in self.base_voices],
             "graphs": {name: graph.to_json() for name, graph in self.graphs.items()},
             "engines": [asdict(engine) for engine in self.engines],
+            "vocoder_bf16_db": self.vocoder_bf16_db,
             "made_with": self.made_with,
             "licences": self.licences,
             "files": self.files,
@@ -163,6 +165,7 @@ def read(folder: str | Path) -> Bundle:
             base_voices=[BaseVoice(**voice) for voice in told["base_voices"]],
             graphs={str(name): Graph.from_json(graph) for name, graph in told["graphs"].items()},
             engines=[Engine.from_json(engine) for engine in told["engines"]],
+            vocoder_bf16_db=None if told.get("vocoder_bf16_db") is None else float(told["vocoder_bf16_db"]),
             made_with=dict(told["made_with"]),
             licences=dict(told["licences"]),
             files={str(k): str(v) for k, v in told["files"].items()},

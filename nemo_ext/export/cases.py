@@ -38,6 +38,7 @@ CASES = (
 RIVA_CASES = (CASES[1], CASES[3], CASES[4])
 RAGGED = Case("eight, one after the other", CASES[4].lens)
 MELS = tuple(Case(f"{batch} of {n} frames", (n,) * batch) for n, batch in ((30, 1), (400, 1), (100, TOGETHER)))
+USUAL_MEL = MELS[1]
 REFERENCES = (Case("1 references", (40,)), Case("4 references", (400, 300, 200, 57)))
 
 

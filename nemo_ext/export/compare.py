@@ -57,7 +57,9 @@ def compare(
     precision: str,
     tables_inside: Tables | None = None,
 ) -> None:
-    """Write parity.json, say the worst case of each graph and backend. Triton's and Riva's folders are there already.
+    """Write parity.json, say the worst case of each graph and backend, judge the vocoder in bf16.
+
+    Triton's and Riva's folders are there already.
 
     ``tables_inside``: of the graph of Riva's layout, where there is one.
 
@@ -97,6 +99,8 @@ def compare(
             session, dense = (open_session(p, "onnxruntime") for p in (bundle.dir / file, bundle.path(graph)))
             rows.append(parity.ragged_row(file, session, dense, precision, cases.RAGGED, asked, speaker))
             progress.step()
+    usual = mel_of(max(cases.USUAL_MEL.lens), len(cases.USUAL_MEL.lens))
+    bundle.vocoder_bf16_db = parity.bf16_decibels(vocoder, usual)
     told = json.dumps(parity.report(rows, precision, left), indent=1) + "\n"
     (bundle.dir / PARITY).write_text(told, encoding="utf-8")
     print(parity.worst(rows))

@@ -37,7 +37,7 @@ def open_session(
             the first of these that is there: TensorRT where an engine is given and a GPU is there.
         threads: of the processor; 0 takes every core.
         engines: of the same graph; the first that can run here is taken.
-        precision: ``fp32``, or ``bf16`` where that is good enough: then OpenVINO takes it on a processor with AMX.
+        precision: ``fp32``, or ``bf16`` where that is good enough: then OpenVINO takes it where the processor has it.
         inputs: the graph's as bundle.json tells them: names of axes, which not every backend knows.
         outputs: and so these.
         tell: hears in a line of every run whose shapes were outside the engine's and that was therefore done without

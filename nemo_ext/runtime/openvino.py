@@ -43,7 +43,7 @@ class OpenVinoSession:
         if precision not in PRECISIONS:
             raise NemoExtError(f"precision={precision} is not one of {', '.join(PRECISIONS)}")
         if precision == "bf16" and not has_bf16():
-            raise NemoExtError("precision=bf16, and this processor has no AMX, which multiplies bf16: take fp32")
+            raise NemoExtError("precision=bf16, and this processor has neither AMX nor AVX-512 BF16: take fp32")
         self._what = path.name
         if not path.is_file():
             raise NemoExtError(f"no graph at {path}")
@@ -83,12 +83,12 @@ def installed() -> bool:
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bf16 matrices (AMX). Without, OpenVINO would only round to it, slowly."""
+    """Whether the processor multiplies bf16 (AMX, AVX-512 BF16). Without, OpenVINO would only round to it, slowly."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
         return False
-    return "amx_bf16" in flags
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags)
 
 
 @functools.cache

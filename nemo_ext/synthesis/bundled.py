@@ -24,6 +24,7 @@ from nemo_ext.types import BaseVoice, MelSpec, Tokens
 from nemo_ext.voices import Vector, Voice, VoiceLayout
 
 PRECISIONS = ("auto", "fp32")
+_BF16_DB = 40.0  # signal over difference from which bf16 is good enough
 _ASKED = ("spect", "num_frames", "pitch_predicted", "durations")  # of the acoustic graph's outputs
 
 
@@ -32,7 +33,8 @@ def open_bundle(
 ) -> tuple[BundledAcoustic, VocoderRunner]:
     """The acoustic model and the vocoder of the bundle in ``folder``; see `open_session` for ``backend``, ``threads``.
 
-    ``precision``: ``fp32``, or ``auto``, which lets OpenVINO run the vocoder in bf16 on a processor with AMX.
+    ``precision``: ``fp32``, or ``auto``, which lets OpenVINO run a vocoder that loses nothing by it in bf16, on a
+    processor that has it.
 
     Raises:
         NemoExtError: it is no bundle, one for Riva only, one without a vocoder, or its graphs cannot be run.
@@ -45,8 +47,8 @@ def open_bundle(
     acoustic = BundledAcoustic(found, backend, threads)
     if "vocoder" not in found.graphs:
         raise NemoExtError(f"{found.dir} has no vocoder: export it again with vocoder=MODEL.nemo")
-    # a bf16 vocoder is 49 dB from a float32 one; a bf16 acoustic model speaks other durations
-    lowest = "bf16" if precision == "auto" else precision
+    # a bf16 acoustic model speaks other durations, and so do the phases of a vocoder that adds them up
+    lowest = "bf16" if precision == "auto" and (found.vocoder_bf16_db or 0.0) >= _BF16_DB else "fp32"
     session = _session(found, "vocoder", backend, threads, lowest, acoustic.elsewhere.append)
     return acoustic, VocoderRunner(session, found.mel)
 

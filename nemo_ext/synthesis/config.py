@@ -21,7 +21,7 @@ class SayConfig:
     )
     precision: str = option(
         "auto",
-        "of a bundle's vocoder: fp32, or auto: bf16 by OpenVINO on a processor with AMX",
+        "of a bundle's vocoder: fp32, or auto: bf16 by OpenVINO on a processor with AMX or AVX-512 BF16",
         choices=("auto", "fp32"),
     )
     text: str = option("", "what to speak, of any length; '-' reads standard input", verbatim=True)

@@ -245,7 +245,7 @@ def test_bf16_is_for_processors_that_have_it(tmp_path: Path, monkeypatch: pytest
     path = write_graph(tmp_path / "small.onnx")
     monkeypatch.setattr(openvino, "has_bf16", lambda: False)
     assert choose.open_session(path, "openvino", 1, precision="bf16").backend.endswith("fp32")
-    with pytest.raises(NemoExtError, match="this processor has no AMX"):
+    with pytest.raises(NemoExtError, match="this processor has neither AMX nor AVX-512 BF16"):
         OpenVinoSession(path, precision="bf16")
     monkeypatch.setattr(openvino, "has_bf16", lambda: True)
     assert choose.open_session(path, "openvino", 1, precision="bf16").backend.endswith("bf16")
