@@ -152,7 +152,11 @@ def _model(
     ragged = False
     if engines:
         config["platform"] = "tensorrt_plan"
-        most = min(most, *(shapes[2][0] for engine in engines for shapes in engine.profile.values()))
+        largest = {engine.file: min(shapes[2][0] for shapes in engine.profile.values()) for engine in engines}
+        smallest = min(largest, key=lambda file: largest[file])
+        if largest[smallest] < most:
+            most = largest[smallest]
+            lines.append(f"{name}: batches of up to {most}, the largest that {smallest} takes")
         for engine in engines:
             file = "model.plan" if engine.gpu == "any" or len(engines) == 1 else f"model.{engine.gpu}.plan"
             link_or_copy(bundle.dir / engine.file, version / file)

@@ -327,6 +327,7 @@ def test_tensorrt_engines_are_taken_by_gpu(toy_export: Toys, tmp_path: Path) -> 
     assert told.platform == "tensorrt_plan"
     assert not told.HasField("optimization")  # an engine was built without TF32
     assert told.max_batch_size == 6  # what the engine takes, not what was asked
+    assert "vocoder: batches of up to 6, the largest that engines/vocoder.sm80.plan takes" in lines
     assert dict(told.cc_model_filenames) == {"8.0": "model.sm80.plan", "9.0": "model.sm90.plan"}
     assert (tmp_path / "models" / "vocoder" / "1" / "model.sm90.plan").read_bytes() == b"vocoder sm90"
     dense = config(tmp_path / "models" / "acoustic")
