@@ -24,7 +24,7 @@ from nemo_ext.types import BaseVoice, MelSpec, Tokens
 from nemo_ext.voices import Vector, Voice, VoiceLayout
 
 PRECISIONS = ("auto", "fp32")
-_BF16_DB = 40.0  # signal over difference from which bf16 is good enough
+BF16_DB = 40.0  # signal over difference from which bf16 is good enough
 _ASKED = ("spect", "num_frames", "pitch_predicted", "durations")  # of the acoustic graph's outputs
 
 
@@ -48,7 +48,7 @@ def open_bundle(
     if "vocoder" not in found.graphs:
         raise NemoExtError(f"{found.dir} has no vocoder: export it again with vocoder=MODEL.nemo")
     # a bf16 acoustic model speaks other durations, and so do the phases of a vocoder that adds them up
-    lowest = "bf16" if precision == "auto" and (found.vocoder_bf16_db or 0.0) >= _BF16_DB else "fp32"
+    lowest = "bf16" if precision == "auto" and (found.vocoder_bf16_db or 0.0) >= BF16_DB else "fp32"
     session = _session(found, "vocoder", backend, threads, lowest, acoustic.elsewhere.append)
     return acoustic, VocoderRunner(session, found.mel)
 

@@ -183,7 +183,7 @@ def test_a_style_from_a_recording_needs_no_torch(styled_bundle: Path, speech: to
 
 def test_a_vocoder_in_bf16_is_switched_off(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "has_bf16", lambda: True)
-    monkeypatch.setattr(module, "_BF16_DB", 30.0)  # as near as this untrained one is
+    monkeypatch.setattr(module, "BF16_DB", 30.0)  # as near as this untrained one is
     opened = {p: nemo_ext.load(bundle=tiny_bundle, backend="openvino", precision=p) for p in ("auto", "fp32")}
     assert opened["auto"].backend.endswith("CPU, bf16")
     assert opened["fp32"].backend.endswith("CPU, fp32")
@@ -193,7 +193,7 @@ def test_a_vocoder_in_bf16_is_switched_off(tiny_bundle: Path, monkeypatch: pytes
     assert decibels(said.audio, right.audio) > 30
     near = bundles.read(tiny_bundle).vocoder_bf16_db
     assert near == pytest.approx(decibels(said.audio, right.audio), abs=6)
-    monkeypatch.setattr(module, "_BF16_DB", near + 1)
+    monkeypatch.setattr(module, "BF16_DB", near + 1)
     assert nemo_ext.load(bundle=tiny_bundle, backend="openvino").backend.endswith("CPU, fp32")
     with pytest.raises(NemoExtError, match="precision=bf32 is not one of auto, fp32; did you mean 'fp32'"):
         nemo_ext.load(bundle=tiny_bundle, precision="bf32")
