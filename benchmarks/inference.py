@@ -118,12 +118,6 @@ def operations(part: Callable[[], Any]) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def distance(signal: np.ndarray, other: np.ndarray) -> float:
-    """Signal-to-difference ratio in dB."""
-    difference = np.sum((signal.astype(np.float64) - other) ** 2)
-    return float(10 * np.log10(np.sum(signal.astype(np.float64) ** 2) / max(difference, 1e-30)))
-
-
 def main() -> None:
     """Measure, and write the page beside this script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,7 +158,7 @@ def main() -> None:
             rows[side.backend] = made
             if said.mel.shape != mel.shape:
                 raise SystemExit(f"{backend} speaks {said.mel.shape}, stock {mel.shape}: not the same durations")
-            quality[side.backend] = f"{distance(audio, said.audio):.0f}"
+            quality[side.backend] = f"{parity.decibels(audio, said.audio):.0f}"
         taken, rate = measure(rows, asked.rounds)
     work = operations(parts[0]), operations(parts[1])
     load_after = os.getloadavg()

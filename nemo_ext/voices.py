@@ -262,11 +262,13 @@ def check_base(voice: Voice, what: str, base: str, base_hash: str, layout: Voice
 def check_sizes(voice: Voice, what: str, style_size: int, n_mels: int) -> None:
     """Refuse a voice that names the right base model and has arrays of another one; ``what``: as a person knows it.
 
+    ``style_size`` is 0 for a model without styles: nothing else uses these arrays.
+
     Raises:
         NemoExtError: its styles are not of ``style_size`` values, or its mel_stats not of ``n_mels`` bands.
     """
     for name, has, takes in zip(("styles", "mel_stats"), _sizes(voice), (style_size, n_mels), strict=True):
-        if has is not None and has != takes:
+        if style_size and has is not None and has != takes:
             raise NemoExtError(
                 f"{what}: its {name} have {has} values, and those of the base model '{voice.base}' have {takes}: "
                 "make the voice again"

@@ -112,7 +112,7 @@ class Graph:
         # centred by the margins, which are the recording's own samples where there are any
         framing: dict[str, Any] = {"window_length": spec.n_fft, "window_step": spec.hop_length, "center_windows": False}
         power = fn.spectrogram(heard, nfft=spec.n_fft, power=2, window_fn=window.tolist(), layout="tf", **framing)
-        linear = require().math.sqrt(power)  # power=1 would take a third longer on a CPU
+        linear = require().math.sqrt(power)  # power=1 would take longer on a CPU
         if self.segment_frames is None or self.length(self.segment_frames) == self._spectra(self.segment_frames):
             return linear
         return fn.slice(linear, start=[0], shape=[self.segment_frames], axes=[0])

@@ -25,7 +25,7 @@ from typing import Any
 
 from nemo_ext import voices
 from nemo_ext.errors import NemoExtError
-from nemo_ext.runtime.session import Port
+from nemo_ext.runtime.session import EngineFile, Port
 from nemo_ext.types import BaseVoice, MelSpec
 from nemo_ext.voices import VoiceLayout
 
@@ -106,6 +106,10 @@ class Bundle:
         if name not in self.graphs:
             raise NemoExtError(f"{self.dir} has no graph '{name}': it holds {', '.join(self.graphs) or 'none'}")
         return self.dir / self.graphs[name].file
+
+    def engine_file(self, engine: Engine) -> EngineFile:
+        """``engine`` as a backend opens it."""
+        return EngineFile(self.dir / engine.file, engine.library, engine.version, engine.gpu)
 
     def write(self) -> None:
         """Hash every file that is there now and write bundle.json, beside its place first."""
@@ -242,18 +246,15 @@ def _wrong_engines(bundle: Bundle) -> Iterable[str]:
 
 def _wrong_voices(bundle: Bundle) -> Iterable[str]:
     for path in sorted((bundle.dir / VOICES).glob(f"*{voices.SUFFIX}")):
+        name = f"{VOICES}/{path.name}"
         try:
             voice = voices.load(path)
+            if voice.made_for(bundle.base_hash, bundle.layout):
+                voices.check_sizes(voice, name, bundle.style_size, bundle.mel.n_mels)
+            else:
+                yield f"{name} was made for '{voice.base}' ({voice.base_hash}), not for this model"
         except NemoExtError as error:
             yield str(error)
-            continue
-        if not voice.made_for(bundle.base_hash, bundle.layout):
-            yield f"{VOICES}/{path.name} was made for '{voice.base}' ({voice.base_hash}), not for this model"
-        elif bundle.style_size:
-            try:
-                voices.check_sizes(voice, f"{VOICES}/{path.name}", bundle.style_size, bundle.mel.n_mels)
-            except NemoExtError as error:
-                yield str(error)
 
 
 def _listed(ports: Iterable[Port]) -> str:

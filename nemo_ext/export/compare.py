@@ -21,7 +21,7 @@ from nemo_ext.export.parity import Left, Row
 from nemo_ext.export.subvoices import Tables
 from nemo_ext.export.tensorrt import hindrance
 from nemo_ext.runtime.choose import gpu_present, open_session
-from nemo_ext.runtime.session import EngineFile, Session
+from nemo_ext.runtime.session import Session
 from nemo_ext.voices import Voice
 
 # written by triton.py and riva.py -> the dense graph
@@ -44,9 +44,7 @@ class _Target:
         path = bundle.path(self.graph)
         if self.engine is None:
             return open_session(path, "onnxruntime")
-        made = self.engine
-        engine = EngineFile(bundle.dir / made.file, made.library, made.version, made.gpu)
-        return open_session(path, "tensorrt", engines=[engine])
+        return open_session(path, "tensorrt", engines=[bundle.engine_file(self.engine)])
 
 
 def compare(

@@ -217,8 +217,7 @@ def _voices(cfg: ExportConfig, acoustic: Any, bundle: Bundle, kept: Path) -> lis
             voice = voices.load(path)
             remedy = f"take it out of {place}, or adapt the voice to this model"
             voices.check_base(voice, str(path), bundle.name, bundle.base_hash, bundle.layout, remedy)
-            if bundle.style_size:
-                voices.check_sizes(voice, str(path), bundle.style_size, bundle.mel.n_mels)
+            voices.check_sizes(voice, str(path), bundle.style_size, bundle.mel.n_mels)
             if path.stem not in base:
                 cast[path.stem] = voice
             elif voice.provenance.made_by != voices.WITH_THE_BASE:

@@ -59,8 +59,8 @@ def check_repository(folder: str | Path, bundle: Bundle | None = None) -> list[s
 def engines(bundle: Bundle, graph: str) -> list[Engine]:
     """TensorRT's engines for ``graph`` of one version, the newest; those of TensorRT-RTX Triton does not read."""
     found = [engine for engine in bundle.engines if engine.graph == graph and engine.library == "tensorrt"]
-    newest = max((tuple(map(int, engine.version.split(".")[:4])) for engine in found), default=())
-    return [engine for engine in found if tuple(map(int, engine.version.split(".")[:4])) == newest]
+    versions = [tuple(map(int, engine.version.split(".")[:4])) for engine in found]
+    return [engine for engine, version in zip(found, versions, strict=True) if version == max(versions)]
 
 
 def _read(model: Path) -> tuple[Any, list[str]]:

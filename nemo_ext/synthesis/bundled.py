@@ -16,7 +16,7 @@ from nemo_ext.export.bundle import Bundle
 from nemo_ext.export.style_assets import StyleAssets, read_style
 from nemo_ext.export.text_assets import read_text
 from nemo_ext.runtime.choose import open_session
-from nemo_ext.runtime.session import EngineFile, Session
+from nemo_ext.runtime.session import Session
 from nemo_ext.runtime.vocoder import VocoderRunner
 from nemo_ext.synthesis.prosody import NEUTRAL, Settings
 from nemo_ext.synthesis.sides import Said, differs
@@ -47,7 +47,7 @@ def open_bundle(
     acoustic = BundledAcoustic(found, backend, threads)
     if "vocoder" not in found.graphs:
         raise NemoExtError(f"{found.dir} has no vocoder: export it again with vocoder=MODEL.nemo")
-    # a bf16 acoustic model speaks other durations, and so do the phases of a vocoder that adds them up
+    # never the acoustic model, which would speak other durations; nor a vocoder that its export found to suffer
     lowest = "bf16" if precision == "auto" and (found.vocoder_bf16_db or 0.0) >= BF16_DB else "fp32"
     session = _session(found, "vocoder", backend, threads, lowest, acoustic.elsewhere.append)
     return acoustic, VocoderRunner(session, found.mel)
@@ -111,8 +111,7 @@ class BundledAcoustic:
         voice = files.load(path)  # anybody can copy a file there, also under this name
         remedy = "export the bundle again, which writes the base voices anew"
         files.check_base(voice, str(path), self.origin, self.weights_hash(), self.voice_layout, remedy)
-        if self.style_size:
-            files.check_sizes(voice, str(path), self.style_size, self.mel_spec.n_mels)
+        files.check_sizes(voice, str(path), self.style_size, self.mel_spec.n_mels)
         return voice
 
     # ------------------------------------------------------------------ styles
@@ -244,8 +243,7 @@ def _session(
     """``graph`` in ``backend``, with the engines that the bundle has of exactly this graph."""
     path, told = bundle.path(graph), bundle.graphs[graph]
     of_this = bundle.files.get(told.file)
-    built = [e for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
-    engines = [EngineFile(bundle.dir / e.file, e.library, e.version, e.gpu) for e in built]
+    engines = [bundle.engine_file(e) for e in bundle.engines if (e.graph, e.graph_hash) == (graph, of_this)]
 
     def say(line: str) -> None:
         tell(f"{graph}: {line}")

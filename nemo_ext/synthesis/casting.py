@@ -85,5 +85,4 @@ def check_base(voice: Voice, acoustic: Any, what: str) -> None:
         raise NemoExtError(f"{what} is a voice file, and a {type(acoustic).__name__} takes none")
     remedy = "give that model as acoustic=, or adapt the voice to this one"
     files.check_base(voice, what, acoustic.origin, acoustic.weights_hash(), acoustic.voice_layout, remedy)
-    if style_size := getattr(acoustic, "style_size", 0):  # nothing else uses them
-        files.check_sizes(voice, what, style_size, acoustic.mel_spec.n_mels)
+    files.check_sizes(voice, what, getattr(acoustic, "style_size", 0), acoustic.mel_spec.n_mels)

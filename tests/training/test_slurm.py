@@ -1,5 +1,6 @@
 """scripts/slurm/train.sbatch. No SLURM here: tests/training/slurm/ holds stand-ins for its commands."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from nemo_ext.training.pictures import read_metrics
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts/slurm/train.sbatch"
 STAND_INS = ROOT / "tests/training/slurm"
+MORE = ["trainer.accelerator=cpu", "trainer.precision=32", "trainer.workers=0", "trainer.checkpoint_every=1000"]
 
 
 def job(calls: Path, python: str | Path, tasks: int = 1, **more: str) -> dict[str, str]:
@@ -109,11 +112,8 @@ for i in {{1..600}}; do sleep 0.1; done
 def test_a_preempted_job_saves_is_requeued_and_goes_on(options, tmp_path: Path, whom: str) -> None:
     """A real training of two processes; SIGUSR1 comes by the batch shell, or to one rank, which tells the other."""
     out, calls = tmp_path / "run", tmp_path / "calls"
-    more = ["trainer.accelerator=cpu", "trainer.precision=32", "trainer.workers=0", "trainer.checkpoint_every=1000"]
-    line = ["bash", SCRIPT, *options(out, *more, "trainer.max_steps=100000")]
     env = job(calls, sys.executable, tasks=2)
-    with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
-        wait_for(lambda: len(read_metrics(out / "metrics.jsonl").get("train/loss", ([],))[0]) > 5, run)
+    with running([*options(out, *MORE, "trainer.max_steps=100000")], env, out) as run:
         os.kill(run.pid if whom == "all" else rank_of(run.pid, 1), signal.SIGUSR1)
         assert run.wait(120) == 0
         assert run.stderr is not None
@@ -127,7 +127,7 @@ def test_a_preempted_job_saves_is_requeued_and_goes_on(options, tmp_path: Path, 
     assert not (out / "model.nemo").exists()
 
     calls.unlink()
-    line = ["bash", SCRIPT, *options(out, *more, f"trainer.max_steps={step + 4}")]
+    line = ["bash", SCRIPT, *options(out, *MORE, f"trainer.max_steps={step + 4}")]
     env["SLURM_RESTART_COUNT"] = "1"
     again = subprocess.run(line, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 0, again.stderr
@@ -142,11 +142,8 @@ def test_a_preempted_job_saves_is_requeued_and_goes_on(options, tmp_path: Path, 
 def test_a_cancelled_job_saves_and_is_not_requeued(options, tmp_path: Path) -> None:
     """SLURM sends SIGTERM to the ranks and to the batch shell, which has it sent to the ranks once more."""
     out, calls = tmp_path / "run", tmp_path / "calls"
-    more = ["trainer.accelerator=cpu", "trainer.precision=32", "trainer.workers=0", "trainer.checkpoint_every=1000"]
-    line = ["bash", SCRIPT, *options(out, *more, "trainer.max_steps=100000")]
     env = job(calls, sys.executable, tasks=2)
-    with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
-        wait_for(lambda: len(read_metrics(out / "metrics.jsonl").get("train/loss", ([],))[0]) > 5, run)
+    with running([*options(out, *MORE, "trainer.max_steps=100000")], env, out) as run:
         for pid in (rank_of(run.pid, 0), rank_of(run.pid, 1), run.pid):
             os.kill(pid, signal.SIGTERM)
         assert run.wait(120) == 143
@@ -158,6 +155,15 @@ def test_a_cancelled_job_saves_and_is_not_requeued(options, tmp_path: Path) -> N
     assert step % 1000
     assert f"stopped at step {step}, which is saved" in said
     assert calls.read_text().splitlines()[1:] == ["scancel --signal=TERM 4711"]
+
+
+@contextlib.contextmanager
+def running(options: list[str], env: dict[str, str], out: Path) -> Iterator[subprocess.Popen[str]]:
+    """The script at work, some steps on."""
+    line = ["bash", SCRIPT, *options]
+    with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        wait_for(lambda: len(read_metrics(out / "metrics.jsonl").get("train/loss", ([],))[0]) > 5, run)
+        yield run
 
 
 def wait_for(condition, run: subprocess.Popen) -> None:

@@ -57,6 +57,13 @@ def together(lines: list[list[str]], *failure: str, ranks: int = 2) -> subproces
     )
 
 
+def failed(ended: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines with which processes that have failed said why; no rank left a traceback."""
+    assert ended.returncode != 0
+    assert "[rank" not in ended.stderr, ended.stderr[-3000:]  # torch marks a rank's traceback so; torchrun has its own
+    return [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+
+
 def losses(out: Path) -> dict[int, float]:
     return dict(zip(*read_metrics(out / "metrics.jsonl")["train/loss"], strict=True))
 
@@ -148,10 +155,8 @@ def test_a_rank_that_fails_ends_all(options, tmp_path, how):
     line = [*options(tmp_path / "run", "strategy=ddp", model="fastpitch"), "trainer.checkpoint_every=4"]
     line += ["trainer.max_steps=12"]
     ended = together([line], "1", "6", how)
-    assert ended.returncode != 0
-    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    said = failed(ended)
     assert said == (["nemo-ext: this rank has had enough"] if how == "error" else []), ended.stderr[-3000:]
-    assert "[rank" not in ended.stderr, ended.stderr[-3000:]  # torch marks a rank's traceback so; torchrun has its own
     last, notes = checkpoints.newest(tmp_path / "run" / "checkpoints")
     assert (last.name, notes) == ("step=4.ckpt", [])
     alone = [option for option in line if not option.startswith("strategy")]  # one process goes on for both
@@ -165,10 +170,8 @@ def test_a_rank_that_fails_ends_all(options, tmp_path, how):
 def test_a_model_that_cannot_be_written_ends_all(options, tmp_path):
     line = [*options(tmp_path / "run", "strategy=ddp", model="fastpitch"), "trainer.max_steps=2"]
     ended = together([line], "0", "2", "save")
-    assert ended.returncode != 0
-    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    said = failed(ended)
     assert said == ["nemo-ext: this rank has had enough"], ended.stderr[-3000:]
-    assert "[rank" not in ended.stderr, ended.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -177,24 +180,20 @@ def test_the_process_with_the_first_loss_that_is_no_number_tells_it(options, tmp
     """When the losses are looked at, all processes have some: their weights have been none since that step."""
     line = [*options(tmp_path / "run", "strategy=ddp", model="fastpitch"), "trainer.max_steps=12"]
     ended = together([line], rank, "2", "nan")
-    assert ended.returncode != 0
-    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    said = failed(ended)
     assert len(said) == 1, ended.stderr[-3000:]
     assert "the loss is no number at step 2 (loss; epoch 0" in said[0]
     assert "hold values that are no numbers" in said[0]
-    assert "[rank" not in ended.stderr, ended.stderr[-3000:]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("behind", ["0", "1"])
 def test_processes_that_see_different_checkpoints_are_refused(options, finished, behind):
     ended = together([[*options(finished, "strategy=ddp"), "trainer.max_steps=12"]], behind, "4", "stale")
-    assert ended.returncode != 0
-    said = [row for row in ended.stderr.splitlines() if row.startswith("nemo-ext:")]
+    said = failed(ended)
     assert len(said) == 1, ended.stderr[-3000:]
     assert "see different checkpoints" in said[0]
     assert "(some step 4, some step 8)" in said[0]
-    assert "[rank" not in ended.stderr, ended.stderr[-3000:]
     assert checkpoints.newest(finished / "checkpoints")[0] == finished / "checkpoints" / "step=8.ckpt"
 
 
