@@ -74,7 +74,8 @@ class Measured:
         corpus = load_corpus(folder)
         self.base, self.rows = base, sorted(corpus.utterances, key=lambda u: u.id)
         self.store = FeatureStore(corpus.dir)
-        self.told = BaseVoice("lj", pitch_mean=adapted.voice.pitch_mean, pitch_std=adapted.voice.pitch_std)
+        self.name = str(self.rows[0].speaker)
+        self.told = BaseVoice(self.name, pitch_mean=adapted.voice.pitch_mean, pitch_std=adapted.voice.pitch_std)
         self.corpus, self.aligner = corpus, adapted.aligned.aligner
         self.health = alignments.measure(base, self.aligner, self.batches())
         self.durations = alignments.find(self.aligner, self.batches())
@@ -85,7 +86,7 @@ class Measured:
 
     def batches(self, mean: float = 0.0, std: float = 0.0) -> Any:
         """All utterances, their pitch normalised by ``mean`` and ``std`` in Hz; the new speaker's own unless given."""
-        told = BaseVoice("lj", pitch_mean=mean, pitch_std=std) if mean else self.told
+        told = BaseVoice(self.name, pitch_mean=mean, pitch_std=std) if mean else self.told
         whole = Corpus(self.corpus.dir, self.corpus.train, self.corpus.utterances, self.corpus.info)
         return acoustic_loaders(whole, self.base.frontend, [told], self.store, 4000)[1]
 
