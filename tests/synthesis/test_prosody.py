@@ -11,7 +11,7 @@ import pytest
 
 import nemo_ext
 from nemo_ext.errors import NemoExtError
-from nemo_ext.synthesis.joining import shaped
+from nemo_ext.synthesis.joining import active_level, shaped
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.synthesis.prosody import LIMITS, Control, Prosody
 from nemo_ext.synthesis.timings import timings, write_timings
@@ -139,6 +139,17 @@ def test_energy_of_a_word_changes_the_mel_there(pipeline: Pipeline, plain: Speec
     inside, elsewhere = moved_by(changed, plain, NEVER)
     assert inside > 3 * elsewhere
     np.testing.assert_allclose(pipeline.say(TEXT, "ada", energy=-6.0).mel.shape, plain.mel.shape)
+
+
+def test_energy_of_a_sentence_is_not_levelled_away(pipeline: Pipeline, plain: Speech) -> None:
+    changed = pipeline.say(TEXT, "ada", prosody="#1-8: energy=12")
+    second = plain.token_frames[plain.word_tokens[8][0]][0] * 256
+    np.testing.assert_allclose(changed.audio[second:], plain.audio[second:], atol=1e-6)
+    alone = [pipeline.say(TEXT[:36], "ada", prosody=f"#1-8: energy={energy}") for energy in (0, 12)]
+    louder = [active_level(speech.audio, 256) for speech in alone]
+    moved = active_level(changed.audio[:second], 256) - active_level(plain.audio[:second], 256)
+    assert abs(louder[1] - louder[0]) > 0.2
+    assert moved == pytest.approx(louder[1] - louder[0], abs=0.1)
 
 
 def test_volume_of_a_word_is_a_gain_on_its_samples(pipeline: Pipeline, plain: Speech) -> None:
