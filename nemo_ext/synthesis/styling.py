@@ -46,7 +46,7 @@ def find_style(wanted: str | None, acoustic: Any, voice: Voice, cast: Cast) -> V
         return named.get(NEUTRAL)
     if wanted.startswith(_TOKENS):
         return _of_tokens(wanted, acoustic)
-    parts = [(wanted, 1.0)] if wanted in named else parse_mix(wanted)
+    parts = _parts(wanted, named)
     origin = _origin(named, acoustic.style_size)
     total = origin.astype(np.float64)
     for name, strength in parts:
@@ -57,6 +57,19 @@ def find_style(wanted: str | None, acoustic: Any, voice: Voice, cast: Cast) -> V
             )
         total += strength * (_one(name, named, acoustic, cast).astype(np.float64) - origin)
     return total.astype(np.float32)
+
+
+def _parts(wanted: str, named: dict[str, Vector]) -> list[tuple[str, float]]:
+    """Names and recordings with their strengths."""
+    path, _ = _recording(wanted)
+    if wanted in named or (path is not None and path.is_file()):  # whose own name may have a plus in it
+        return [(wanted, 1.0)]
+    try:
+        return parse_mix(wanted)
+    except NemoExtError as error:
+        raise NemoExtError(
+            f"style={wanted} cannot be read: write anger, anger:0.6, or anger:0.6+sadness:0.4"
+        ) from error
 
 
 def _origin(named: dict[str, Vector], size: int) -> Vector:
@@ -74,7 +87,11 @@ def _one(name: str, named: dict[str, Vector], acoustic: Any, cast: Cast) -> Vect
     path, speaker = _recording(name)
     if path is not None:
         who = cast.find(speaker) if speaker else None
-        found: Vector = acoustic.style_vector_from(_read(path, acoustic.mel_spec.sample_rate), who)
+        audio = _read(path, acoustic.mel_spec.sample_rate)
+        try:
+            found: Vector = acoustic.style_vector_from(audio, who)
+        except NemoExtError as error:
+            raise NemoExtError(f"{path}: {error}") from error
         return found
     if not named:
         raise NemoExtError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from nemo_ext.audio.io import write
@@ -102,6 +104,31 @@ def test_a_recording_is_heard_alone_or_as_somebodys(model: Any, ada: Voice, clip
         asked(f"{clip}@Ben", model, ada)
 
 
+def test_a_recording_may_have_a_plus_in_its_name(model: Any, ada: Voice, clip: Path, tmp_path: Path) -> None:
+    other = shutil.copy(clip, tmp_path / "a+b:1.wav")
+    assert np.array_equal(asked(str(other), model, ada), asked(str(clip), model, ada))
+    assert np.array_equal(asked(f"{other}@ben", model, ada), asked(f"{clip}@ben", model, ada))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda audio: audio[:2205], "a style reference of 0.10 s is too short: give at least 0.5 s of speech"),
+        (lambda audio: audio[:0], "a style reference of 0.00 s is too short"),
+        (lambda audio: audio * 0, "no voiced speech in the style reference: give a recording of somebody speaking"),
+        (lambda audio: audio * 1e-4, "no voiced speech in the style reference"),
+        (lambda audio: np.where(np.arange(len(audio)) == 9, np.nan, audio), "has samples that are no numbers: record"),
+    ],
+)
+def test_a_recording_that_is_none_is_named(
+    model: Any, ada: Voice, clip: Path, tmp_path: Path, spoil: Any, says: str
+) -> None:
+    audio, rate = soundfile.read(clip)
+    soundfile.write(tmp_path / "bad.wav", spoil(audio), rate, subtype="FLOAT")
+    with pytest.raises(NemoExtError, match=rf"{tmp_path}/bad\.wav: .*{says}"):
+        asked(f"neutral:0.5+{tmp_path}/bad.wav", model, ada)
+
+
 def test_a_recording_of_another_rate_is_resampled(model: Any, ada: Voice, clip: Path, tmp_path: Path) -> None:
     from nemo_ext.audio.io import read_mono
     from nemo_ext.audio.resample import resample
@@ -122,6 +149,8 @@ def test_token_weights(model: Any, ada: Voice) -> None:
     [
         ("angr", "no style 'angr' in this model; did you mean 'anger'"),
         ("anger:0.5+sad:0.5", "no style 'sad' .* It has: anger, neutral, sadness"),
+        ("anger++sadness", r"style=anger\+\+sadness cannot be read: write anger, anger:0.6, or anger:0.6\+sadness:0.4"),
+        (":0.5", "style=:0.5 cannot be read: write anger"),
         ("anger:9", "strength of 9 cannot be spoken: give -4 to 4"),
         ("anger:nan", "strength of nan cannot be spoken"),
         ("tokens:0.1,0.2", "2 token weights, and this model has 5 style tokens"),
