@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.casting import Cast
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.synthesis.styling import find_style
-from nemo_ext.voices import Voice
+from nemo_ext.voices import Voice, mix
 from tests.models.acoustic.test_fastpitch import make
 from tests.models.acoustic.test_styled import labelled, styled
 
@@ -61,6 +62,22 @@ def test_a_voice_without_styles_borrows_the_models(model: Any, ada: Voice) -> No
     np.testing.assert_allclose(asked("sadness", model, stranger), model.named_styles()["sadness"], atol=1e-6)
 
 
+def test_a_voice_files_own_styles_are_its_own_and_a_mix_has_those_of_every_part(model: Any, ada: Voice) -> None:
+    own = {"neutral": ada.styles["neutral"] + 1, "flüstern": np.full(16, 0.5, np.float32)}
+    anna = replace(ada, name="anna", styles=own)
+    np.testing.assert_allclose(asked("flu\u0308stern", model, anna), own["flüstern"])
+    np.testing.assert_allclose(asked("flüstern:0.5", model, anna), (own["neutral"] + own["flüstern"]) / 2, atol=1e-6)
+    assert np.array_equal(asked(None, model, anna), own["neutral"])
+    np.testing.assert_allclose(asked("anger", model, anna), model.named_styles()["anger"], atol=1e-6)
+    mixed = mix([(anna, 0.25), (model.base_voice("ben"), 0.75)], "both")
+    both = 0.25 * own["neutral"] + 0.75 * model.base_voice("ben").styles["neutral"]
+    np.testing.assert_allclose(asked(None, model, mixed), both, atol=1e-6)
+    with pytest.raises(
+        NemoExtError, match=r"^the voice 'both' has no style 'flüstern'\. It has: anger, neutral, sadness$"
+    ):
+        asked("flüstern", model, mixed)
+
+
 def test_strengths_lead_from_neutral_and_beyond(model: Any, ada: Voice) -> None:
     neutral, anger, sadness = (ada.styles[s] for s in ("neutral", "anger", "sadness"))
     for strength in (0.0, 0.6, 1.0, 1.5, -0.5):
@@ -100,6 +117,10 @@ def test_a_recording_is_heard_alone_or_as_somebodys(model: Any, ada: Voice, clip
     np.testing.assert_allclose(half, (alone + ada.styles["neutral"]) / 2, atol=1e-6)
     with pytest.raises(NemoExtError, match=r"no recording at .*nowhere.wav to take a style from"):
         asked("nowhere.wav", model, ada)
+    cast = Cast(model)
+    cast._base["ben"] = replace(model.base_voice("ben"), mel_stats=None)
+    with pytest.raises(NemoExtError, match=r"the voice 'ben' does not tell how it sounds .*: leave @ben out$"):
+        find_style(f"{clip}@ben", model, ada, cast)
     with pytest.raises(NemoExtError, match="no voice 'Ben' in this model; did you mean 'ben'"):
         asked(f"{clip}@Ben", model, ada)
 
@@ -147,8 +168,8 @@ def test_token_weights(model: Any, ada: Voice) -> None:
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        ("angr", "no style 'angr' in this model; did you mean 'anger'"),
-        ("anger:0.5+sad:0.5", "no style 'sad' .* It has: anger, neutral, sadness"),
+        ("angr", "the voice 'ada' has no style 'angr'; did you mean 'anger'"),
+        ("anger:0.5+sad:0.5", "no style 'sad'; .* It has: anger, neutral, sadness"),
         ("anger++sadness", r"style=anger\+\+sadness cannot be read: write anger, anger:0.6, or anger:0.6\+sadness:0.4"),
         (":0.5", "style=:0.5 cannot be read: write anger"),
         ("anger:9", "strength of 9 cannot be spoken: give -4 to 4"),
