@@ -176,6 +176,18 @@ def test_voices_with_styles_of_their_own_and_without_any_are_those_of_the_model(
             one.say("Seven boats.", "zoe", style="whisper")
 
 
+def test_a_text_that_lasts_no_frame_is_one_line(
+    styled_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        styled_model.fastpitch.duration_predictor.fc._parameters, "bias", torch.nn.Parameter(torch.tensor([-9.0]))
+    )
+    bundle = nemo_ext.load(bundle=make_bundle(styled_model, tmp_path / "b"), backend="onnxruntime", threads=1)
+    for pipeline in (nemo_ext.load(styled_model, toy_vocoder(), device="cpu"), bundle):
+        with pytest.raises(NemoExtError, match="no sound of this text lasts even one frame: ask for a lower pace"):
+            pipeline.say("Seven boats.", "ada", pace=4.0)
+
+
 def test_the_command_needs_no_torch_and_names_the_backend(tiny_bundle: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from nemo_ext.cli import main\n"

@@ -267,6 +267,12 @@ def test_what_cannot_be_asked_for_is_one_line(pipeline: Pipeline, prosody: str, 
     assert "\n" not in str(raised.value)
 
 
+def test_numbers_of_numpy_are_numbers(pipeline: Pipeline) -> None:
+    same = pipeline.say("Seven boats.", "ada", pace=2)
+    for two in (np.int64(2), np.float32(2), np.float64(2)):
+        assert np.array_equal(pipeline.say("Seven boats.", "ada", pace=two).audio, same.audio)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", LIMITS)
 def test_ranges_are_the_same_for_a_word_as_for_the_whole(pipeline: Pipeline, name: str) -> None:
     lowest, highest, unit = LIMITS[name]
