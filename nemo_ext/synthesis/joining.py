@@ -50,9 +50,9 @@ def active_level(audio: Audio, hop: int) -> float:
     return float(10.0 * np.log10(np.mean(10.0 ** (heard / 10.0))))
 
 
-def level(sentences: list[Audio], levels: Sequence[float]) -> list[Audio]:
-    """The sentences brought towards the median of their ``levels`` (``active_level``), each by at most 6 dB."""
-    levels = np.asarray(levels)
+def level(sentences: list[Audio], active: Sequence[float]) -> list[Audio]:
+    """The sentences brought towards the median of their levels, each by at most 6 dB; ``active``: ``active_level``."""
+    levels = np.array(active)
     heard = np.isfinite(levels)
     if heard.sum() < 2:
         return sentences

@@ -53,7 +53,7 @@ from nemo_ext.modules.style import StyleConfig
 from nemo_ext.modules.style_bank import GlobalStyle
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
-from nemo_ext.types import NO_FRAME, AcousticOutput, BaseVoice, Batch, MelSpec, Preview
+from nemo_ext.types import AcousticOutput, BaseVoice, Batch, MelSpec, Preview
 from nemo_ext.voices import WITH_THE_BASE, Provenance, Vector, Voice, VoiceLayout
 
 _TYPICAL_LOG_MEL = -5.0  # the mean of log-mels of speech with a guard of 1e-5
@@ -309,8 +309,6 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             encoded, mask, given, pace=pace, pitch_scale=pitch_scale, pitch_added=pitch_added, energy_scale=energy_scale
         )
         durations = said.durations if durations is None else durations
-        if not bool(durations.any()):
-            raise NemoExtError(NO_FRAME)
         expanded, mel_lens = expand(said.encoded, durations)
         return AcousticOutput(
             mel=self._decode(expanded, mel_lens, given),
