@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 SLOWEST = 0.25  # pace, a factor on the speed: what a person may ask for
+NO_FRAME = "no sound of this text lasts even one frame: ask for a lower pace or a weaker style"
 
 
 def _setting(default: Any, help: str, unit: str = "") -> Any:

@@ -69,7 +69,7 @@ def printed(cells: list[Any]) -> str:
 
 def test_quickstart(tmp_path: Path) -> None:
     cells = run(ROOT / "notebooks/01_quickstart.ipynb", OUT=tmp_path, SENTENCES=24, STEPS=4)
-    assert players(cells) == 9
+    assert players(cells) == 13
     assert (tmp_path / "both.voice").is_file()
     assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
     assert " s  never" in printed(cells)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nemo_ext.audio import loudness
 from nemo_ext.audio.pitch import mel_f0
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import BaseVoice, MelSpec
@@ -17,13 +18,15 @@ def reference_pitch(audio: np.ndarray, spec: MelSpec) -> np.ndarray:
     """Pitch of the recording ``audio (T_audio,)`` float32 -> ``(T_mel,)`` in Hz, 0 where unvoiced.
 
     Raises:
-        NemoExtError: it is too short to hear a style in, or nobody speaks in it.
+        NemoExtError: it is too short to hear a style in, has samples that are no numbers, or nobody speaks in it.
     """
     seconds = len(audio) / spec.sample_rate
     if seconds < SHORTEST:
         raise NemoExtError(f"a style reference of {seconds:.2f} s is too short: give at least {SHORTEST:g} s of speech")
+    if not np.isfinite(audio).all():
+        raise NemoExtError("the style reference has samples that are no numbers: record or export it again")
     pitch = mel_f0(audio, spec)
-    if not bool((pitch > 0).any()):
+    if loudness.rms_db(audio) < loudness.SILENCE_DB or not bool((pitch > 0).any()):  # the pitch of a hiss is chance
         raise NemoExtError("no voiced speech in the style reference: give a recording of somebody speaking")
     return pitch
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nemo_ext.errors import NemoExtError
 from nemo_ext.modules.monotonic import search
+from nemo_ext.types import NO_FRAME
 
 
 def mask_from_lens(lens: Tensor, size: int | None = None) -> Tensor:
@@ -68,10 +70,16 @@ def expand(encoded: Tensor, durations: Tensor) -> tuple[Tensor, Tensor]:
 
     ``encoded (B, T_text, D)``, ``durations (B, T_text)`` int64 -> ``(B, T_mel, D)``, zero beyond each length, and
     the lengths ``(B,)``.
+
+    Raises:
+        NemoExtError: no token of the batch lasts a frame.
     """
     ends = durations.cumsum(dim=1)  # int64: exact, unlike NeMo's, which turns float16 above 2,048 frames into error
     lens = ends[:, -1]
-    frames = torch.arange(int(lens.max()), device=encoded.device)
+    longest = int(lens.max())
+    if not longest:
+        raise NemoExtError(NO_FRAME)
+    frames = torch.arange(longest, device=encoded.device)
     index = torch.searchsorted(ends, frames.expand(len(ends), -1).contiguous(), right=True)
     valid = index < durations.shape[1]
     index = index.clamp(max=durations.shape[1] - 1)

@@ -20,7 +20,7 @@ from nemo_ext.runtime.session import Session
 from nemo_ext.runtime.vocoder import VocoderRunner
 from nemo_ext.synthesis.prosody import NEUTRAL, Settings
 from nemo_ext.synthesis.sides import Said, differs
-from nemo_ext.types import BaseVoice, MelSpec, Tokens
+from nemo_ext.types import NO_FRAME, BaseVoice, MelSpec, Tokens
 from nemo_ext.voices import Vector, Voice, VoiceLayout
 
 PRECISIONS = ("auto", "fp32")
@@ -193,6 +193,8 @@ class BundleSide:
         feeds = self._feeds(tokens, voice, style, settings)
         said = self.acoustic.session.run(feeds, _ASKED)
         frames = int(said["num_frames"][0])
+        if not frames:
+            raise NemoExtError(NO_FRAME)
         mel = np.ascontiguousarray(said["spect"][0, :, :frames])
         pitch = said["pitch_predicted"][0] * np.float32(voice.pitch_std) + np.float32(voice.pitch_mean)
         audio = self.vocoder.decode(mel)

@@ -187,7 +187,10 @@ class Pipeline:
             for (_, tokens), settings, pause in zip(said, planned, pauses, strict=True)
         ]
         notes += dict.fromkeys(note for piece in pieces for note in piece.notes)
-        return self._join(pieces, chosen.name, volume, notes)
+        levels = [0.0]  # of one sentence it does not matter
+        if len(pieces) > 1:
+            levels = [self._level(*given, chosen, manner, energy) for given in zip(pieces, planned, strict=True)]
+        return self._join(pieces, levels, chosen.name, volume, notes)
 
     def copy(self, audio: np.ndarray) -> np.ndarray:
         """Copy synthesis: the vocoder's reading of a recording's own mel; ``(T_audio,)`` in and out.
@@ -211,9 +214,16 @@ class Pipeline:
         relative = gain - np.float32(volume) if isinstance(gain, np.ndarray) else None
         return _Piece(tokens, said.durations, said.pitch, said.mel, _finite(said.audio), pause, relative, said.notes)
 
-    def _join(self, pieces: list[_Piece], voice: str, volume: float, notes: list[str]) -> Speech:
+    def _level(self, piece: _Piece, settings: Settings, voice: Voice, style: Vector | None, energy: float) -> float:
+        """Level in dBFS of ``piece`` without the energy asked of its words, so that levelling does not take it back."""
+        audio = piece.audio
+        if np.any(settings["energy"] != energy):
+            audio = _finite(self.side.speak(piece.tokens, voice, style, {**settings, "energy": energy}).audio)
+        return joining.active_level(audio, self.mel_spec.hop_length)
+
+    def _join(self, pieces: list[_Piece], levels: list[float], voice: str, volume: float, notes: list[str]) -> Speech:
         spec, hop = self.mel_spec, self.mel_spec.hop_length
-        levelled = joining.level([piece.audio for piece in pieces], hop)
+        levelled = joining.level([piece.audio for piece in pieces], levels)
         edges = [joining.silent_edges(audio, hop) for audio in levelled]
         audios, mels = [], []
         words: list[tuple[str, float, float]] = []

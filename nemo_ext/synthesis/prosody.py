@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ def check_range(name: str, value: float, of: str = "") -> None:
         NemoExtError: ``value`` is no number, or outside what ``name`` may be.
     """
     lowest, highest, unit = LIMITS[name]
-    real = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's own are such, too
     if not (real and math.isfinite(value) and lowest <= value <= highest):
         raise NemoExtError(f"{name}={value}{of} cannot be spoken: give {lowest:g} to {highest:g} {unit}")
 

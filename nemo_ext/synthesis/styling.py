@@ -10,6 +10,7 @@ tokens:0.2,0.5,0,...       one weight for each style token
 from __future__ import annotations
 
 import math
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,12 @@ def find_style(wanted: str | None, acoustic: Any, voice: Voice, cast: Cast) -> V
                 "model/style=gst"
             )
         return None
-    named = {**acoustic.named_styles(), **voice.styles}
+    named = {_composed(name): style for name, style in {**acoustic.named_styles(), **voice.styles}.items()}
     if not wanted:
         return named.get(NEUTRAL)
     if wanted.startswith(_TOKENS):
         return _of_tokens(wanted, acoustic)
-    parts = [(wanted, 1.0)] if wanted in named else parse_mix(wanted)
+    parts = _parts(wanted, named)
     origin = _origin(named, acoustic.style_size)
     total = origin.astype(np.float64)
     for name, strength in parts:
@@ -55,8 +56,21 @@ def find_style(wanted: str | None, acoustic: Any, voice: Voice, cast: Cast) -> V
                 f"style={wanted}: a strength of {strength:g} cannot be spoken: give {-STRONGEST:g} to {STRONGEST:g}, "
                 "1 is the style itself"
             )
-        total += strength * (_one(name, named, acoustic, cast).astype(np.float64) - origin)
+        total += strength * (_one(name, named, acoustic, voice, cast).astype(np.float64) - origin)
     return total.astype(np.float32)
+
+
+def _parts(wanted: str, named: dict[str, Vector]) -> list[tuple[str, float]]:
+    """Names and recordings with their strengths."""
+    path, _ = _recording(wanted)
+    if wanted in named or (path is not None and path.is_file()):  # whose own name may have a plus in it
+        return [(wanted, 1.0)]
+    try:
+        return parse_mix(wanted)
+    except NemoExtError as error:
+        raise NemoExtError(
+            f"style={wanted} cannot be read: write anger, anger:0.6, or anger:0.6+sadness:0.4"
+        ) from error
 
 
 def _origin(named: dict[str, Vector], size: int) -> Vector:
@@ -68,22 +82,34 @@ def _origin(named: dict[str, Vector], size: int) -> Vector:
     return np.zeros(size, np.float32)
 
 
-def _one(name: str, named: dict[str, Vector], acoustic: Any, cast: Cast) -> Vector:
-    if name in named:
-        return named[name]
+def _one(name: str, named: dict[str, Vector], acoustic: Any, voice: Voice, cast: Cast) -> Vector:
+    if _composed(name) in named:
+        return named[_composed(name)]
     path, speaker = _recording(name)
     if path is not None:
         who = cast.find(speaker) if speaker else None
-        found: Vector = acoustic.style_vector_from(_read(path, acoustic.mel_spec.sample_rate), who)
+        if who is not None and (who.mel_stats is None or not who.pitch_mean > 0):
+            raise NemoExtError(
+                f"the voice '{speaker}' does not tell how it sounds on average (mel_stats, pitch): leave @{speaker} out"
+            )
+        audio = _read(path, acoustic.mel_spec.sample_rate)
+        try:
+            found: Vector = acoustic.style_vector_from(audio, who)
+        except NemoExtError as error:
+            raise NemoExtError(f"{path}: {error}") from error
         return found
     if not named:
         raise NemoExtError(
             f"no style '{name}': this model's recordings had no style labels, so none has a name; give a recording, "
             "style=clip.wav, or token weights, style=tokens:..."
         )
-    raise NemoExtError(
-        f"no style '{name}' in this model{nearest(name, named) or '.'} It has: {', '.join(sorted(named))}"
-    )
+    listed = f"{nearest(name, named) or '.'} It has: {', '.join(sorted(named))}"
+    raise NemoExtError(f"the voice '{voice.name}' has no style '{name}'{listed}")
+
+
+def _composed(name: str) -> str:
+    """``name`` with each é as one character: some systems write it as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _recording(name: str) -> tuple[Path | None, str | None]:

@@ -23,7 +23,6 @@ from nemo_ext import _nemo, voices  # before Lightning and NeMo: it keeps their 
 
 from lightning.pytorch import LightningModule, Trainer, seed_everything  # isort: skip
 
-from nemo_ext.audio.io import read_mono
 from nemo_ext.corpus.progress import Progress, clock
 from nemo_ext.data.prepare import mel_statistics
 from nemo_ext.errors import NemoExtError
@@ -335,12 +334,12 @@ def _voice(base: Any, recordings: Recordings, start: Voice, fit: VoiceFit) -> Vo
 
 
 def _named_styles(base: Any, recordings: Recordings, voice: Voice) -> dict[str, np.ndarray]:
-    """The mean style of the utterances of each label."""
+    """The mean style of the utterances of each label, of short and whispered ones too."""
     heard: dict[str, list[np.ndarray]] = {}
     for row in recordings.corpus.utterances:
         if row.style:
-            audio, _ = read_mono(recordings.store.audio_path(row))
-            heard.setdefault(row.style, []).append(base.style_vector_from(audio, voice))
+            features = recordings.store.load(row)
+            heard.setdefault(row.style, []).append(base.style_vector_of(features.mel, features.pitch, voice))
     return {name: np.mean(vectors, axis=0).astype(np.float32) for name, vectors in sorted(heard.items())}
 
 

@@ -19,6 +19,8 @@ from nemo_ext.audio.resample import resample
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.errors import NemoExtError
 from nemo_ext.evaluation import mcd
+from nemo_ext.synthesis.casting import Cast
+from nemo_ext.synthesis.styling import find_style
 from nemo_ext.training.adapt_config import AdaptConfig
 from nemo_ext.training.adapt_data import Recordings
 from nemo_ext.types import MelSpec, Utterance
@@ -82,7 +84,8 @@ def read_aloud(
 
 @torch.inference_mode()
 def speak(base: Any, row: Utterance, voice: Voice) -> torch.Tensor:
-    """The text of ``row`` in ``voice``, durations and pitch its own: log-mel ``(1, n_mels, T_mel)``."""
+    """The text of ``row`` in ``voice``, as `say` speaks it without being asked: log-mel ``(1, n_mels, T_mel)``."""
+    style = find_style(None, base, voice, Cast(base))
     tokens = base.frontend.encode(row.text, row.language or voice.language, row.normalized_text)
     ids = torch.from_numpy(tokens.ids).long().to(base.device)[None]
     said = base.predict_mel(
@@ -90,6 +93,7 @@ def speak(base: Any, row: Utterance, voice: Voice) -> torch.Tensor:
         torch.tensor([ids.shape[1]], device=base.device),
         torch.from_numpy(voice.vector).to(base.device)[None],
         pitch_stats=torch.tensor([[voice.pitch_mean, voice.pitch_std]], device=base.device),
+        style=None if style is None else torch.from_numpy(style).to(base.device)[None],
     )
     mel: torch.Tensor = said.mel[:, :, : int(said.mel_lens[0])]
     return mel

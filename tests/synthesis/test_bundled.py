@@ -157,6 +157,37 @@ def test_styles_are_those_of_the_model(
         assert differ(pipeline.say("Seven boats.", "ada"), own)
 
 
+def test_voices_with_styles_of_their_own_and_without_any_are_those_of_the_model(
+    styled_model: Any, styled_bundle: Path, tmp_path: Path
+) -> None:
+    ada, size = styled_model.base_voice("ada"), styled_model.style_size
+    vector = ada.vector + np.float32(0.02)
+    anna = dataclasses.replace(ada, name="anna", vector=vector, styles={"whisper": np.full(size, 2.0, np.float32)})
+    voices.save(anna, tmp_path / "anna.voice")
+    voices.save(dataclasses.replace(anna, name="zoe", styles={}), tmp_path / "zoe.voice")  # as from one clip
+    own = nemo_ext.load(styled_model, toy_vocoder(), device="cpu", voices=tmp_path)
+    pipeline = nemo_ext.load(bundle=styled_bundle, backend="onnxruntime", threads=1, voices=tmp_path)
+    for voice, style in (("anna", "whisper:0.7"), ("zoe", "anger"), ("anna:0.5+ben:0.5", "anger"), ("zoe+ada", None)):
+        said = own.say("Seven boats.", voice, style=style)
+        same(pipeline.say("Seven boats.", voice, style=style), said)
+        assert differ(own.say("Seven boats.", voice, style="sadness:2"), said)
+    for one in (own, pipeline):
+        with pytest.raises(NemoExtError, match="the voice 'zoe' has no style 'whisper'"):
+            one.say("Seven boats.", "zoe", style="whisper")
+
+
+def test_a_text_that_lasts_no_frame_is_one_line(
+    styled_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        styled_model.fastpitch.duration_predictor.fc._parameters, "bias", torch.nn.Parameter(torch.tensor([-9.0]))
+    )
+    bundle = nemo_ext.load(bundle=make_bundle(styled_model, tmp_path / "b"), backend="onnxruntime", threads=1)
+    for pipeline in (nemo_ext.load(styled_model, toy_vocoder(), device="cpu"), bundle):
+        with pytest.raises(NemoExtError, match="no sound of this text lasts even one frame: ask for a lower pace"):
+            pipeline.say("Seven boats.", "ada", pace=4.0)
+
+
 def test_the_command_needs_no_torch_and_names_the_backend(tiny_bundle: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from nemo_ext.cli import main\n"

@@ -11,7 +11,7 @@ import pytest
 
 import nemo_ext
 from nemo_ext.errors import NemoExtError
-from nemo_ext.synthesis.joining import shaped
+from nemo_ext.synthesis.joining import active_level, shaped
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.synthesis.prosody import LIMITS, Control, Prosody
 from nemo_ext.synthesis.timings import timings, write_timings
@@ -141,6 +141,17 @@ def test_energy_of_a_word_changes_the_mel_there(pipeline: Pipeline, plain: Speec
     np.testing.assert_allclose(pipeline.say(TEXT, "ada", energy=-6.0).mel.shape, plain.mel.shape)
 
 
+def test_energy_of_a_sentence_is_not_levelled_away(pipeline: Pipeline, plain: Speech) -> None:
+    changed = pipeline.say(TEXT, "ada", prosody="#1-8: energy=12")
+    second = plain.token_frames[plain.word_tokens[8][0]][0] * 256
+    np.testing.assert_allclose(changed.audio[second:], plain.audio[second:], atol=1e-6)
+    alone = [pipeline.say(TEXT[:36], "ada", prosody=f"#1-8: energy={energy}") for energy in (0, 12)]
+    louder = [active_level(speech.audio, 256) for speech in alone]
+    moved = active_level(changed.audio[:second], 256) - active_level(plain.audio[:second], 256)
+    assert abs(louder[1] - louder[0]) > 0.2
+    assert moved == pytest.approx(louder[1] - louder[0], abs=0.1)
+
+
 def test_volume_of_a_word_is_a_gain_on_its_samples(pipeline: Pipeline, plain: Speech) -> None:
     changed = pipeline.say(TEXT, "ada", volume=-10.0, prosody="never: volume=-20")
     quiet = pipeline.say(TEXT, "ada", volume=-10.0)
@@ -254,6 +265,12 @@ def test_what_cannot_be_asked_for_is_one_line(pipeline: Pipeline, prosody: str, 
         pipeline.say(TEXT, "ada", prosody=prosody)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_numbers_of_numpy_are_numbers(pipeline: Pipeline) -> None:
+    same = pipeline.say("Seven boats.", "ada", pace=2)
+    for two in (np.int64(2), np.float32(2), np.float64(2)):
+        assert np.array_equal(pipeline.say("Seven boats.", "ada", pace=two).audio, same.audio)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", LIMITS)

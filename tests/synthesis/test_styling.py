@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from nemo_ext.audio.io import write
@@ -15,7 +18,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.casting import Cast
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.synthesis.styling import find_style
-from nemo_ext.voices import Voice
+from nemo_ext.voices import Voice, mix
 from tests.models.acoustic.test_fastpitch import make
 from tests.models.acoustic.test_styled import labelled, styled
 
@@ -59,6 +62,22 @@ def test_a_voice_without_styles_borrows_the_models(model: Any, ada: Voice) -> No
     np.testing.assert_allclose(asked("sadness", model, stranger), model.named_styles()["sadness"], atol=1e-6)
 
 
+def test_a_voice_files_own_styles_are_its_own_and_a_mix_has_those_of_every_part(model: Any, ada: Voice) -> None:
+    own = {"neutral": ada.styles["neutral"] + 1, "flüstern": np.full(16, 0.5, np.float32)}
+    anna = replace(ada, name="anna", styles=own)
+    np.testing.assert_allclose(asked("flu\u0308stern", model, anna), own["flüstern"])
+    np.testing.assert_allclose(asked("flüstern:0.5", model, anna), (own["neutral"] + own["flüstern"]) / 2, atol=1e-6)
+    assert np.array_equal(asked(None, model, anna), own["neutral"])
+    np.testing.assert_allclose(asked("anger", model, anna), model.named_styles()["anger"], atol=1e-6)
+    mixed = mix([(anna, 0.25), (model.base_voice("ben"), 0.75)], "both")
+    both = 0.25 * own["neutral"] + 0.75 * model.base_voice("ben").styles["neutral"]
+    np.testing.assert_allclose(asked(None, model, mixed), both, atol=1e-6)
+    with pytest.raises(
+        NemoExtError, match=r"^the voice 'both' has no style 'flüstern'\. It has: anger, neutral, sadness$"
+    ):
+        asked("flüstern", model, mixed)
+
+
 def test_strengths_lead_from_neutral_and_beyond(model: Any, ada: Voice) -> None:
     neutral, anger, sadness = (ada.styles[s] for s in ("neutral", "anger", "sadness"))
     for strength in (0.0, 0.6, 1.0, 1.5, -0.5):
@@ -98,8 +117,37 @@ def test_a_recording_is_heard_alone_or_as_somebodys(model: Any, ada: Voice, clip
     np.testing.assert_allclose(half, (alone + ada.styles["neutral"]) / 2, atol=1e-6)
     with pytest.raises(NemoExtError, match=r"no recording at .*nowhere.wav to take a style from"):
         asked("nowhere.wav", model, ada)
+    cast = Cast(model)
+    cast._base["ben"] = replace(model.base_voice("ben"), mel_stats=None)
+    with pytest.raises(NemoExtError, match=r"the voice 'ben' does not tell how it sounds .*: leave @ben out$"):
+        find_style(f"{clip}@ben", model, ada, cast)
     with pytest.raises(NemoExtError, match="no voice 'Ben' in this model; did you mean 'ben'"):
         asked(f"{clip}@Ben", model, ada)
+
+
+def test_a_recording_may_have_a_plus_in_its_name(model: Any, ada: Voice, clip: Path, tmp_path: Path) -> None:
+    other = shutil.copy(clip, tmp_path / "a+b:1.wav")
+    assert np.array_equal(asked(str(other), model, ada), asked(str(clip), model, ada))
+    assert np.array_equal(asked(f"{other}@ben", model, ada), asked(f"{clip}@ben", model, ada))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda audio: audio[:2205], "a style reference of 0.10 s is too short: give at least 0.5 s of speech"),
+        (lambda audio: audio[:0], "a style reference of 0.00 s is too short"),
+        (lambda audio: audio * 0, "no voiced speech in the style reference: give a recording of somebody speaking"),
+        (lambda audio: audio * 1e-4, "no voiced speech in the style reference"),
+        (lambda audio: np.where(np.arange(len(audio)) == 9, np.nan, audio), "has samples that are no numbers: record"),
+    ],
+)
+def test_a_recording_that_is_none_is_named(
+    model: Any, ada: Voice, clip: Path, tmp_path: Path, spoil: Any, says: str
+) -> None:
+    audio, rate = soundfile.read(clip)
+    soundfile.write(tmp_path / "bad.wav", spoil(audio), rate, subtype="FLOAT")
+    with pytest.raises(NemoExtError, match=rf"{tmp_path}/bad\.wav: .*{says}"):
+        asked(f"neutral:0.5+{tmp_path}/bad.wav", model, ada)
 
 
 def test_a_recording_of_another_rate_is_resampled(model: Any, ada: Voice, clip: Path, tmp_path: Path) -> None:
@@ -120,8 +168,10 @@ def test_token_weights(model: Any, ada: Voice) -> None:
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        ("angr", "no style 'angr' in this model; did you mean 'anger'"),
-        ("anger:0.5+sad:0.5", "no style 'sad' .* It has: anger, neutral, sadness"),
+        ("angr", "the voice 'ada' has no style 'angr'; did you mean 'anger'"),
+        ("anger:0.5+sad:0.5", "no style 'sad'; .* It has: anger, neutral, sadness"),
+        ("anger++sadness", r"style=anger\+\+sadness cannot be read: write anger, anger:0.6, or anger:0.6\+sadness:0.4"),
+        (":0.5", "style=:0.5 cannot be read: write anger"),
         ("anger:9", "strength of 9 cannot be spoken: give -4 to 4"),
         ("anger:nan", "strength of nan cannot be spoken"),
         ("tokens:0.1,0.2", "2 token weights, and this model has 5 style tokens"),

@@ -18,16 +18,20 @@ import yaml
 
 import nemo_ext
 from nemo_ext import _nemo, voices
+from nemo_ext.audio.io import read_mono, write
 from nemo_ext.cli import main
 from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError
+from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.training import alignments
-from nemo_ext.training.adapt import adapt, learn, make
+from nemo_ext.training.adapt import _named_styles, adapt, learn, make
 from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
 from nemo_ext.training.adapt_data import gather
+from nemo_ext.training.adapt_report import speak
 from nemo_ext.training.alignments import AlignerCopy
 from nemo_ext.training.voice_fit import AVERAGED, GROUPS, VoiceFit, group_indices
 from nemo_ext.voices import Consent
+from tests.models.acoustic.test_styled import styled
 
 QUICK = ["trainer.threads=1", "trainer.log_every=5", "speaker=ben", "consent=unknown"]
 
@@ -277,6 +281,29 @@ def test_another_language_and_another_alphabet(tiny_acoustic: Path, base: Any, c
         rows = [json.loads(line) | {"text": "Привет мир"} for line in text.splitlines()]
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert "have letters that the base" in refused(base, chosen)
+
+
+def test_labels_become_the_voices_own_styles_whispered_and_short_ones_too(
+    tiny_acoustic: Path, changed: Any, tmp_path: Path
+) -> None:
+    whispered = "ben-neutral-0002"
+    folder = changed(lambda rows: [{**row, "style": "whisper"} if row["id"] == whispered else row for row in rows])
+    base, chosen = styled(), config(tiny_acoustic, folder, tmp_path / "x.voice")
+    torch.nn.init.constant_(base.fastpitch.duration_predictor.fc.bias, 1.5)  # so that it speaks
+    noise = np.random.default_rng(0).normal(0.0, 0.05, int(0.4 * 22050)).astype(np.float32)
+    write(folder / "audio" / f"{whispered}.wav", noise, 22050)
+    recordings, ben = gather(chosen, base), base.base_voice("ben")
+    found = _named_styles(base, recordings, ben)
+    rows = [row for row in recordings.corpus.utterances if row.style == "lively"]
+    assert set(found) == {"lively", "neutral", "whisper"}
+    heard = [base.style_vector_from(read_mono(recordings.store.audio_path(row))[0], ben) for row in rows]
+    np.testing.assert_allclose(found["lively"], np.mean(heard, axis=0), atol=1e-5)
+    assert np.abs(found["whisper"] - found["lively"]).max() > 1e-3
+    # the report speaks as `say` does
+    ben.styles = {"neutral": 3 * found["neutral"]}
+    said = Pipeline(base, device="cpu", voices=voices.save(ben, tmp_path / "anna.voice").parent)
+    mel = speak(base, rows[0], ben)[0].numpy()
+    np.testing.assert_allclose(mel, said.say(rows[0].text, str(tmp_path / "anna.voice")).mel, atol=1e-5)
 
 
 def test_texts_of_other_recordings(tiny_acoustic: Path, base: Any, changed: Any, tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
 
         Raises:
             NemoExtError: a pitch shift, and the voice's pitch in Hz is not known; energy, and the model knows none; a
-                style, and the model has none.
+                style, and the model has none; no token of the batch lasts a frame.
         """
         given = self._conditions(voice, style)
         encoded, mask = self._encode(tokens, given)

@@ -59,12 +59,19 @@ class Styled:
         Raises:
             NemoExtError: the model has no style, or the recording is too short or silent.
         """
-        style, spec = self._style(), self.mel_spec
+        self._style()
         samples = np.ascontiguousarray(audio, dtype=np.float32)
-        device = style.project.weight.device
-        pitch = torch.from_numpy(reference_pitch(samples, spec)).to(device)[None]
-        mel = torch.from_numpy(log_mel(samples, spec)).to(device)[None]
-        found: Vector = style.of_reference(mel, pitch, voice, self._typical_range())[0].float().cpu().numpy()
+        pitch = reference_pitch(samples, self.mel_spec)  # refuses what nobody speaks in
+        return self.style_vector_of(log_mel(samples, self.mel_spec), pitch, voice)
+
+    def style_vector_of(self, mel: np.ndarray, pitch: np.ndarray, voice: Voice | None = None) -> Vector:
+        """``style_vector_from`` of a recording's log-mel ``(n_mels, T_mel)`` and pitch ``(T_mel,)`` in Hz, 0 unvoiced.
+
+        However short it is, and voiced or not: a whisper that somebody labelled is a style.
+        """
+        style = self._style()
+        heard, tones = (torch.from_numpy(of).to(style.project.weight.device)[None] for of in (mel, pitch))
+        found: Vector = style.of_reference(heard, tones, voice, self._typical_range())[0].float().cpu().numpy()
         return found
 
     def style_from_tokens(self, weights: Sequence[float]) -> Vector:
