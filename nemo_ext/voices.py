@@ -193,6 +193,7 @@ def save(voice: Voice, path: str | Path) -> Path:
         "provenance": dataclasses.asdict(voice.provenance),
         "checksum": _checksum(tensors),
     }
+    about["header_checksum"] = _header_checksum(about)
     beside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,10 +239,12 @@ def load(path: str | Path) -> Voice:
             provenance=dataclasses.replace(_typed(Provenance, origin), consent=consent),
         )
         whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        # the first files of this format have none
+        whole = whole and about.get("header_checksum") in (None, _header_checksum(about))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     if not whole or voice.vector.shape != (layout.size,):
-        raise NemoExtError(f"{path} is damaged (its numbers are not those that were written): copy it again")
+        raise NemoExtError(f"{path} is damaged (it is not what was written): copy it again")
     _check_values(voice, path)
     return voice
 
@@ -438,3 +441,9 @@ def _checksum(tensors: Mapping[str, Vector]) -> str:
         digest.update(f"{name}{tensors[name].shape}".encode())
         digest.update(np.ascontiguousarray(tensors[name]).tobytes())
     return digest.hexdigest()[:32]
+
+
+def _header_checksum(about: Mapping[str, Any]) -> str:
+    """Over what the header says beside the numbers: pitch, consent, whose voice it is."""
+    rest = {name: value for name, value in about.items() if name != "header_checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:32]
