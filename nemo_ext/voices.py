@@ -200,7 +200,9 @@ def save(voice: Voice, path: str | Path) -> Path:
         beside.write_bytes(to_bytes(tensors, {"voice": json.dumps(about, ensure_ascii=False)}))
         os.replace(beside, path)
     except OSError as error:
-        raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
+        raise NemoExtError(
+            f"{path} could not be written: {error.strerror or error}; free some space, or choose another place"
+        ) from error
     finally:
         with contextlib.suppress(OSError):  # a place that cannot be written cannot be tidied either
             beside.unlink()
@@ -297,8 +299,8 @@ def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
     for voice, _ in parts[1:]:
         if not voice.made_for(first.base_hash, first.layout):
             raise NemoExtError(
-                f"'{first.name}' belongs to base model '{first.base}' and '{voice.name}' to '{voice.base}': "
-                "only voices of one base model can be mixed"
+                f"'{first.name}' belongs to base model '{first.base}' ({first.base_hash}) and '{voice.name}' to "
+                f"'{voice.base}' ({voice.base_hash}): only voices of one base model can be mixed"
             )
         if any(None not in pair and pair[0] != pair[1] for pair in zip(_sizes(first), _sizes(voice), strict=True)):
             raise NemoExtError(
@@ -361,7 +363,7 @@ def now() -> str:
 
 
 def _mixed_provenance(voices: Sequence[Voice], shares: Sequence[float]) -> Provenance:
-    who = sorted({str(v.provenance.consent) for v in voices})
+    consents = list(dict.fromkeys(v.provenance.consent for v in voices))
     return Provenance(
         made_by="mixed",
         created=max(v.provenance.created for v in voices),
@@ -369,7 +371,9 @@ def _mixed_provenance(voices: Sequence[Voice], shares: Sequence[float]) -> Prove
         recordings=sum(v.provenance.recordings for v in voices),
         seconds=sum(v.provenance.seconds for v in voices),
         # one unknown among several makes the whole unknown
-        consent=Consent() if "unknown" in who else Consent("; ".join(who), "see each", "see each"),
+        consent=Consent()
+        if Consent() in consents
+        else Consent(*("; ".join(getattr(c, part) for c in consents) for part in ("who", "when", "use"))),
     )
 
 

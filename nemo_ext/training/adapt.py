@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ import torch
 from nemo_ext import _nemo, voices  # before Lightning and NeMo: it keeps their imports quiet
 
 from lightning.pytorch import LightningModule, Trainer, seed_everything  # isort: skip
+from lightning.pytorch.utilities.exceptions import SIGTERMException  # isort: skip
 
 from nemo_ext.audio.io import read_mono
 from nemo_ext.corpus.progress import Progress, clock
@@ -74,12 +76,14 @@ def adapt(config: AdaptConfig) -> Voice:
 
     Raises:
         NemoExtError: an option that is missing or cannot be, a base that cannot learn voices, recordings that do not
-            fit it, or a loss that is no number. Nothing is written then.
+            fit it, or a loss that is no number; nothing is written then. Or the report cannot be made: the voice is.
     """
     out, consent = _checked(config)
     _nemo.quiet()
     base = _base(config)
     name = config.name or out.stem
+    if out.stem in [voice.name for voice in base.voices]:
+        _say(f"note: the base has a voice '{out.stem}' too, and voice={out.stem} is that one: speak with voice={out}")
     if config.reference:
         from nemo_ext.training.zero_shot import voice_from_clip
 
@@ -96,21 +100,22 @@ def make(config: AdaptConfig, base: Any, out: Path, name: str, consent: Consent)
     Raises:
         NemoExtError: as ``adapt``.
     """
+    from nemo_ext.training import adapt_report
+
+    decoder = adapt_report.decoder_for(config, base) if config.report else None  # before minutes are spent
     seed_everything(config.seed, verbose=False)
     preflight.use_threads(config.trainer.threads)
     adapted = learn(config, base, recordings := gather(config, base))
     voice = adapted.voice
     voice.name, voice.provenance.consent = name, consent
-    if config.report:
-        from nemo_ext.training.adapt_report import write_report
-
-        page = write_report(out.with_suffix(".html"), config, base, recordings, adapted)
-        _say(f"{page}: listen to it before you use the voice")
     voices.save(voice, out)
     _say(
         f"{out}: voice '{name}', best at step {adapted.steps}: held-out mel L1 {adapted.before['mel_l1']:.3f} as "
         f"'{adapted.start.name}' -> {adapted.after['mel_l1']:.3f}, in {clock(adapted.seconds)}"
     )
+    if config.report:
+        page = adapt_report.write_report(out.with_suffix(".html"), config, base, recordings, adapted, decoder)
+        _say(f"{page}: listen to it before you use the voice")
     return adapted
 
 
@@ -304,7 +309,12 @@ def _run(module: LightningModule, config: AdaptConfig, steps: int, every: int, r
             check_val_every_n_epoch=None,
             val_check_interval=every,
         )
-        trainer.fit(module, recordings.train, recordings.val)
+        try:
+            trainer.fit(module, recordings.train, recordings.val)
+        except SIGTERMException:  # would be exit status 0
+            raise SystemExit(128 + signal.SIGTERM) from None
+        except SystemExit:  # what Lightning makes of Ctrl-C, without a word
+            raise KeyboardInterrupt from None
     if isinstance(module, VoiceFit) and trainer.should_stop and trainer.global_step < steps:
         _say(f"stopped at step {trainer.global_step}: the held-out loss was best at step {module.best[1]}")
 

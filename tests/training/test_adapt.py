@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -170,11 +172,47 @@ def test_the_command(tiny_acoustic: Path, espeak_corpus: Path, tmp_path: Path, c
     said = capfd.readouterr().err
     assert "nearest base voice: 'ben'" in said
     assert "learned: embedding; at most 1 steps" in said
+    assert "note: the base has a voice 'ben' too, and voice=ben is that one" in said
     assert {p.name for p in out.parent.iterdir()} == {"ben.voice"}
     voice = voices.load(out)
     assert voice.name == "ben"
     adapters = slice(voice.layout.slots[0].size, None)
     assert not voice.vector[adapters].any()  # embedding only
+
+
+def test_a_report_that_cannot_be_written_costs_no_voice(
+    tiny_acoustic: Path, base: Any, espeak_corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "ben.voice"
+    out.with_suffix(".html").mkdir()
+    quick = ["trainer.max_steps=1", "aligner_steps=0", "learn=embedding"]
+    with pytest.raises(NemoExtError, match=r"ben\.html could not be written"):
+        make(config(tiny_acoustic, espeak_corpus, out, *quick), base, out, "ben", Consent())
+    assert voices.load(out).name == "ben"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_learns_leaves_nothing(
+    number: int, tiny_acoustic: Path, espeak_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """Lightning's own answers are a silent exit with 1, and with 0."""
+    monkeypatch.setattr(VoiceFit, "on_train_batch_end", lambda *_: os.kill(os.getpid(), number))
+    out = tmp_path / "v" / "ben.voice"
+    line = [f"base={tiny_acoustic}", f"corpus={espeak_corpus}", f"out={out}", *QUICK, "aligner_steps=0"]
+    handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, handler)  # tests in the background of a shell ignore Ctrl-C
+    try:
+        if number == signal.SIGINT:
+            assert main(["adapt", *line]) == 130
+            assert capfd.readouterr().err.endswith("nemo-ext: interrupted\n")
+        else:
+            with pytest.raises(SystemExit) as left:
+                main(["adapt", *line])
+            assert left.value.code == 143
+        assert signal.getsignal(number) == handler
+    finally:
+        signal.signal(number, before)
+    assert not out.parent.exists()
 
 
 def test_a_clip_is_another_module_s_work(
@@ -215,6 +253,14 @@ def test_options_that_cannot_be(options: list[str], told: str) -> None:
     with pytest.raises(NemoExtError, match=told) as raised:
         adapt(compose("adapt", options))
     assert "\n" not in str(raised.value)
+
+
+def test_a_vocoder_that_cannot_be_is_refused_before_anything_is_learned(tiny_acoustic: Path, tmp_path: Path) -> None:
+    """The corpus, which is looked at next, is not there either."""
+    for vocoder, told in (("none.nemo", "no model at .*none.nemo"), (tiny_acoustic, "is no vocoder for this base")):
+        chosen = config(tiny_acoustic, tmp_path / "none", tmp_path / "x.voice", f"vocoder={vocoder}")
+        with pytest.raises(NemoExtError, match=told):
+            adapt(chosen)
 
 
 def test_a_vocoder_is_no_base(tiny_vocoder: Path) -> None:
