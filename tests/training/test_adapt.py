@@ -22,13 +22,15 @@ import nemo_ext
 from nemo_ext import _nemo, voices
 from nemo_ext.cli import main
 from nemo_ext.config import compose
+from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import alignments
 from nemo_ext.training.adapt import adapt, learn, make
 from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
-from nemo_ext.training.adapt_data import gather
+from nemo_ext.training.adapt_data import _held_out, gather
 from nemo_ext.training.alignments import AlignerCopy
 from nemo_ext.training.voice_fit import AVERAGED, GROUPS, VoiceFit, group_indices
+from nemo_ext.types import Utterance
 from nemo_ext.voices import Consent
 
 QUICK = ["trainer.threads=1", "trainer.log_every=5", "speaker=ben", "consent=unknown"]
@@ -339,6 +341,17 @@ def test_texts_of_other_recordings(tiny_acoustic: Path, base: Any, changed: Any,
 
 
 # ------------------------------------------------------------------------ its parts
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 30])
+def test_something_is_held_out_and_something_is_left_to_learn_from(count: int) -> None:
+    rows = [Utterance(str(i), f"{i}.wav", f"Text {i}.", 5.0) for i in range(count)]
+    for aside in {0, 1, count // 2, count - 1, count}:  # of the corpus's own validation part
+        train, val = _held_out(Corpus(Path(), rows[aside:], rows[:aside]), rows, seed=0)
+        assert train, aside
+        assert val, aside
+        assert sorted(u.id for u in train + val) == sorted(u.id for u in rows)
+        assert len(val) >= 2 or count < 4
 
 
 @pytest.mark.parametrize(
