@@ -182,8 +182,15 @@ def _checked(config: AdaptConfig) -> tuple[Path, Consent]:
     out = Path(config.out).expanduser()
     if out.suffix != SUFFIX:
         raise NemoExtError(f"out={config.out or 'nothing'} is no voice file: end it in {SUFFIX}, out=anna{SUFFIX}")
-    if out.is_dir() or (out.parent.exists() and not os.access(out.parent, os.W_OK)):
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if out.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
         raise NemoExtError(f"out={config.out} cannot be written: choose a file in a folder of your own")
+    try:
+        f"{config.name or out.stem} {config.consent}".encode()
+    except UnicodeEncodeError as error:
+        raise NemoExtError(
+            "name= (or out=, which it is taken from) and consent= must be UTF-8: write them again"
+        ) from error
     if config.trainer.devices != 1:
         raise NemoExtError(f"trainer.devices={config.trainer.devices}: a voice is learned on one device")
     preflight.check_accelerator(config.trainer.accelerator)

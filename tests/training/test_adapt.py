@@ -248,6 +248,9 @@ def test_a_clip_is_another_module_s_work(
         (["base=b", "corpus=c", "out=x.voice"], "consent= is missing: write who agreed"),
         (["base=b", "corpus=c", "out=x.voice", "consent=yes"], "consent='yes' cannot be read"),
         (["base=b", "corpus=c", "out=x.voice", "consent=unknown", "trainer.devices=2"], "on one device"),
+        (["base=b", "corpus=c", f"out={__file__}/deep/x.voice", "consent=unknown"], "cannot be written"),
+        (["base=b", "corpus=c", "out=x.voice", "consent=unknown", "name=J\udcf6rg"], "must be UTF-8"),
+        (["base=b", "corpus=c", "out=x.voice", "trainer.precision=fp7"], "fp7 is not one of 32, bf16-mixed, 16-mixed"),
         (["base=none.nemo", "corpus=c", "out=x.voice", "consent=unknown"], "no model at"),
     ],
 )
@@ -373,6 +376,9 @@ def test_what_is_asked_for_wins() -> None:
     assert recipe.groups == GROUPS
     with pytest.raises(NemoExtError, match="nothing of base  can be learned"):
         recipe_for(60.0, AdaptConfig(), ())
+    for changes, told in (({"lr": float("inf")}, "lr=inf"), ({"patience": -1}, "patience=-1: it must be at least 0")):
+        with pytest.raises(NemoExtError, match=told):
+            recipe_for(60.0, dataclasses.replace(chosen, **changes), GROUPS)
     chosen.trainer.max_steps = 0
     with pytest.raises(NemoExtError, match=r"trainer\.max_steps=0: it must be at least 1"):
         recipe_for(60.0, chosen, GROUPS)
