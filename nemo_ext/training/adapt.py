@@ -87,7 +87,7 @@ def adapt(config: AdaptConfig) -> Voice:
     if config.reference:
         from nemo_ext.training.zero_shot import voice_from_clip
 
-        voice = voice_from_clip(base, Path(config.reference), name, consent)
+        voice = voice_from_clip(base, Path(config.reference), name, consent, config.encoder or None)
         voices.save(voice, out)
         _say(f"{out}: voice '{name}' from {config.reference}; nothing was trained")
         return voice
@@ -179,6 +179,8 @@ def _checked(config: AdaptConfig) -> tuple[Path, Consent]:
         raise NemoExtError("base= is missing: name the acoustic model to adapt, a .nemo file")
     if bool(config.corpus) == bool(config.reference):
         raise NemoExtError("give either corpus= (a folder that `nemo-ext corpus` made) or reference= (one clip)")
+    if config.encoder and not config.reference:
+        raise NemoExtError(f"encoder={config.encoder} is for reference=: leave it out")
     out = Path(config.out).expanduser()
     if out.suffix != SUFFIX:
         raise NemoExtError(f"out={config.out or 'nothing'} is no voice file: end it in {SUFFIX}, out=anna{SUFFIX}")

@@ -34,6 +34,9 @@ class AdaptConfig:
     base: str = option("", "acoustic model to adapt, a .nemo file; it is not changed", path=True)
     corpus: str = option("", "folder that `nemo-ext corpus` made of the new speaker's recordings", path=True)
     reference: str = option("", "one clip of the speaker, instead of corpus=: nothing is trained", path=True)
+    encoder: str = option(
+        "", "with reference=: the base's speaker encoder, a .nemo file, where it is not where it was", path=True
+    )
     out: str = option("", "voice file to write, ends in .voice; its report goes beside it", path=True)
     name: str = option("", "of the voice; the stem of out= when left out", verbatim=True)
     consent: str = option("", "who agreed, when, to what use: 'WHO; WHEN; USE', or unknown", verbatim=True)

@@ -222,7 +222,8 @@ def test_a_clip_is_another_module_s_work(
 ) -> None:
     asked: list[Any] = []
 
-    def voice_from_clip(model: Any, clip: str, name: str, consent: Consent) -> Any:
+    def voice_from_clip(model: Any, clip: str, name: str, consent: Consent, encoder: str | None) -> Any:
+        assert encoder is None
         asked.append((str(clip), name, str(consent)))
         return dataclasses.replace(model.base_voice("ada"), name=name)
 
@@ -243,6 +244,7 @@ def test_a_clip_is_another_module_s_work(
         (["corpus=c", "out=x.voice", "consent=unknown"], "base= is missing"),
         (["base=b", "out=x.voice", "consent=unknown"], "either corpus= .* or reference="),
         (["base=b", "corpus=c", "reference=r", "out=x.voice"], "either corpus= .* or reference="),
+        (["base=b", "corpus=c", "encoder=e.nemo", "out=x.voice"], "encoder=e.nemo is for reference="),
         (["base=b", "corpus=c", "out=x.nemo", "consent=unknown"], r"out=x\.nemo is no voice file: end it in \.voice"),
         (["base=b", "corpus=c", "consent=unknown"], "out=nothing is no voice file"),
         (["base=b", "corpus=c", "out=x.voice"], "consent= is missing: write who agreed"),
