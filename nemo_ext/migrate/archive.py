@@ -150,7 +150,7 @@ def _weights(content: bytes, path: Path) -> dict[str, Tensor]:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has many ways to say so, and advises to load it all the same
         raise NemoExtError(
-            f"{path}: its weights cannot be read as weights only: it is damaged, or it would run code, and is not loaded"
+            f"{path}: its weights are none, or not weights only: it is damaged, or it would run code, and is not loaded"
         ) from error
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
         raise NemoExtError(f"{path}: its {_WEIGHTS} holds something else than weights by name")
