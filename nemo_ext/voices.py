@@ -193,13 +193,16 @@ def save(voice: Voice, path: str | Path) -> Path:
         "provenance": dataclasses.asdict(voice.provenance),
         "checksum": _checksum(tensors),
     }
+    about["header_checksum"] = _header_checksum(about)
     beside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(to_bytes(tensors, {"voice": json.dumps(about, ensure_ascii=False)}))
         os.replace(beside, path)
     except OSError as error:
-        raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
+        raise NemoExtError(
+            f"{path} could not be written: {error.strerror or error}; free some space, or choose another place"
+        ) from error
     finally:
         with contextlib.suppress(OSError):  # a place that cannot be written cannot be tidied either
             beside.unlink()
@@ -238,10 +241,12 @@ def load(path: str | Path) -> Voice:
             provenance=dataclasses.replace(_typed(Provenance, origin), consent=consent),
         )
         whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        # the first files of this format have none
+        whole = whole and about.get("header_checksum") in (None, _header_checksum(about))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
     if not whole or voice.vector.shape != (layout.size,):
-        raise NemoExtError(f"{path} is damaged (its numbers are not those that were written): copy it again")
+        raise NemoExtError(f"{path} is damaged (it is not what was written): copy it again")
     _check_values(voice, path)
     return voice
 
@@ -294,8 +299,8 @@ def mix(parts: Sequence[tuple[Voice, float]], name: str = "") -> Voice:
     for voice, _ in parts[1:]:
         if not voice.made_for(first.base_hash, first.layout):
             raise NemoExtError(
-                f"'{first.name}' belongs to base model '{first.base}' and '{voice.name}' to '{voice.base}': "
-                "only voices of one base model can be mixed"
+                f"'{first.name}' belongs to base model '{first.base}' ({first.base_hash}) and '{voice.name}' to "
+                f"'{voice.base}' ({voice.base_hash}): only voices of one base model can be mixed"
             )
         if any(None not in pair and pair[0] != pair[1] for pair in zip(_sizes(first), _sizes(voice), strict=True)):
             raise NemoExtError(
@@ -358,7 +363,7 @@ def now() -> str:
 
 
 def _mixed_provenance(voices: Sequence[Voice], shares: Sequence[float]) -> Provenance:
-    who = sorted({str(v.provenance.consent) for v in voices})
+    consents = list(dict.fromkeys(v.provenance.consent for v in voices))
     return Provenance(
         made_by="mixed",
         created=max(v.provenance.created for v in voices),
@@ -366,7 +371,9 @@ def _mixed_provenance(voices: Sequence[Voice], shares: Sequence[float]) -> Prove
         recordings=sum(v.provenance.recordings for v in voices),
         seconds=sum(v.provenance.seconds for v in voices),
         # one unknown among several makes the whole unknown
-        consent=Consent() if "unknown" in who else Consent("; ".join(who), "see each", "see each"),
+        consent=Consent()
+        if Consent() in consents
+        else Consent(*("; ".join(getattr(c, part) for c in consents) for part in ("who", "when", "use"))),
     )
 
 
@@ -438,3 +445,9 @@ def _checksum(tensors: Mapping[str, Vector]) -> str:
         digest.update(f"{name}{tensors[name].shape}".encode())
         digest.update(np.ascontiguousarray(tensors[name]).tobytes())
     return digest.hexdigest()[:32]
+
+
+def _header_checksum(about: Mapping[str, Any]) -> str:
+    """Over what the header says beside the numbers: pitch, consent, whose voice it is."""
+    rest = {name: value for name, value in about.items() if name != "header_checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:32]

@@ -113,7 +113,11 @@ def refused(path: Path, content: bytes) -> str:
 
 def test_what_is_changed_here_is_what_save_writes(tmp_path: Path) -> None:
     """Otherwise the tests below would be refused for another reason than the one they are about."""
-    assert changed(make(), lambda about: None) == voices.save(make(), tmp_path / "a.voice").read_bytes()
+
+    def told(about: dict[str, Any]) -> None:
+        about["header_checksum"] = voices._header_checksum(about)
+
+    assert changed(make(), told) == voices.save(make(), tmp_path / "a.voice").read_bytes()
 
 
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
-    """Every byte of the numbers; of the header every byte as well, where some bits only change a name."""
+    """Every byte of the numbers; of the header every byte as well, where some bits change nothing that is kept."""
     voice = make(mel_stats=None, styles={"a": np.ones(2, np.float32)})
     whole = voices.save(voice, tmp_path / "a.voice").read_bytes()
     header = struct.unpack("<Q", whole[:8])[0] + 8
@@ -139,9 +143,9 @@ def test_one_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path) -> None
         except NemoExtError:
             continue
         assert at < header, at
-        assert found.vector.tobytes() == voice.vector.tobytes()
+        assert same(found, voice), whole[max(0, at - 20) : at + 20]
         survived += 1
-    assert survived < header
+    assert survived < 0.1 * header
 
 
 @pytest.mark.parametrize(
@@ -285,8 +289,8 @@ def test_one_unknown_consent_makes_the_mix_unknown() -> None:
     anna = make("anna")
     bob = make("bob", provenance=Provenance("adapted", consent=Consent("Bob", "2026-01-01", "tests")))
     known = voices.mix([(anna, 0.5), (bob, 0.5)]).provenance.consent
-    assert "Anna" in known.who
-    assert "Bob" in known.who
+    assert known == Consent("Anna; Bob", "2026-05-01; 2026-01-01", "books; tests")
+    assert voices.mix([(anna, 0.5), (make("twin"), 0.5)]).provenance.consent == anna.provenance.consent
     for nobody in (Provenance("adapted"), Provenance()):
         assert voices.mix([(anna, 0.5), (make("eve", provenance=nobody), 0.5)]).provenance.consent == Consent()
 
@@ -301,7 +305,7 @@ def test_voices_of_two_models_are_not_mixed() -> None:
     with pytest.raises(NemoExtError, match="nothing to mix"):
         voices.mix([])
     other = make("bob", base="other.nemo", base_hash="f" * 16)
-    with pytest.raises(NemoExtError, match=r"'runs/model\.nemo' and 'bob' to 'other\.nemo'"):
+    with pytest.raises(NemoExtError, match=r"'runs/model\.nemo' \(0123\w+\) and 'bob' to 'other\.nemo' \(f+\)"):
         voices.mix([(make(), 0.5), (other, 0.5)])
     layout = VoiceLayout.of({"embedding": (LAYOUT.size,)})
     with pytest.raises(NemoExtError, match="only voices of one base model"):

@@ -18,6 +18,7 @@ from nemo_ext.data.predicted import PredictedMels, aligned
 from nemo_ext.data.prepare import prepare
 from nemo_ext.data.sampler import FrameBudgetSampler, SegmentSampler
 from nemo_ext.data.tokens import encode_corpus
+from nemo_ext.errors import NemoExtError
 from nemo_ext.types import BaseVoice, Utterance
 
 if TYPE_CHECKING:
@@ -122,7 +123,13 @@ def _ready(corpus: Corpus, features: FeatureStore) -> None:
 def loader_of(
     dataset: Dataset[Any], order: Sampler[Any], collate: Callable[[Any], Any], workers: int
 ) -> DataLoader[Any]:
-    """A loader of ``dataset`` in the sampler's ``order``."""
+    """A loader of ``dataset`` in the sampler's ``order``.
+
+    Raises:
+        NemoExtError: less than no processes.
+    """
+    if workers < 0:
+        raise NemoExtError(f"trainer.workers={workers}: it must be at least 0, which loads in the training process")
     # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
     kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
     kept["worker_init_fn"] = _leave_signals_to_the_trainer

@@ -148,10 +148,9 @@ def _nodes(config: Any) -> Iterator[Any]:
 def _weights(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has many ways to say that a file is not what it should be
+    except Exception as error:  # torch has many ways to say so, and advises to load it all the same
         raise NemoExtError(
-            f"{path}: its weights cannot be read as weights only ({_first_line(error)}): it is damaged, or it would "
-            "run code, and is not loaded"
+            f"{path}: its weights are none, or not weights only: it is damaged, or it would run code, and is not loaded"
         ) from error
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
         raise NemoExtError(f"{path}: its {_WEIGHTS} holds something else than weights by name")
@@ -234,4 +233,5 @@ def _tensors(state: Any) -> dict[str, Tensor]:
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__
+    # torch goes on to advise that the file be loaded with what it may run
+    return text.splitlines()[0].partition(" In PyTorch")[0][:160] if text else type(error).__name__

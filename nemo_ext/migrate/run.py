@@ -73,9 +73,11 @@ def _checked(cfg: MigrateConfig) -> Path:
         raise NemoExtError(f"out={cfg.out} is there already: give another name, or overwrite=true")
     if out.exists() and Path(cfg.source).expanduser().exists() and out.samefile(Path(cfg.source).expanduser()):
         raise NemoExtError(f"out={cfg.out} is the old checkpoint itself: give another name")
-    voices = Path(cfg.voices).expanduser()
-    if cfg.voices and voices.exists() and not voices.is_dir():
-        raise NemoExtError(f"voices={cfg.voices} is no folder: give one for the voice files")
+    voices = Path(cfg.voices or out.parent).expanduser()
+    for option, folder in (("out", out.parent), ("voices", voices)):
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise NemoExtError(f"{option}={getattr(cfg, option)} cannot be made: {there} is no folder")
     return out
 
 

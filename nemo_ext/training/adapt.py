@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ import torch
 from nemo_ext import _nemo, voices  # before Lightning and NeMo: it keeps their imports quiet
 
 from lightning.pytorch import LightningModule, Trainer, seed_everything  # isort: skip
+from lightning.pytorch.utilities.exceptions import SIGTERMException  # isort: skip
 
 from nemo_ext.corpus.progress import Progress, clock
 from nemo_ext.data.prepare import mel_statistics
@@ -73,16 +75,18 @@ def adapt(config: AdaptConfig) -> Voice:
 
     Raises:
         NemoExtError: an option that is missing or cannot be, a base that cannot learn voices, recordings that do not
-            fit it, or a loss that is no number. Nothing is written then.
+            fit it, or a loss that is no number; nothing is written then. Or the report cannot be made: the voice is.
     """
     out, consent = _checked(config)
     _nemo.quiet()
     base = _base(config)
     name = config.name or out.stem
+    if out.stem in [voice.name for voice in base.voices]:
+        _say(f"note: the base has a voice '{out.stem}' too, and voice={out.stem} is that one: speak with voice={out}")
     if config.reference:
         from nemo_ext.training.zero_shot import voice_from_clip
 
-        voice = voice_from_clip(base, Path(config.reference), name, consent)
+        voice = voice_from_clip(base, Path(config.reference), name, consent, config.encoder or None)
         voices.save(voice, out)
         _say(f"{out}: voice '{name}' from {config.reference}; nothing was trained")
         return voice
@@ -95,21 +99,22 @@ def make(config: AdaptConfig, base: Any, out: Path, name: str, consent: Consent)
     Raises:
         NemoExtError: as ``adapt``.
     """
+    from nemo_ext.training import adapt_report
+
+    decoder = adapt_report.decoder_for(config, base) if config.report else None  # before minutes are spent
     seed_everything(config.seed, verbose=False)
     preflight.use_threads(config.trainer.threads)
     adapted = learn(config, base, recordings := gather(config, base))
     voice = adapted.voice
     voice.name, voice.provenance.consent = name, consent
-    if config.report:
-        from nemo_ext.training.adapt_report import write_report
-
-        page = write_report(out.with_suffix(".html"), config, base, recordings, adapted)
-        _say(f"{page}: listen to it before you use the voice")
     voices.save(voice, out)
     _say(
         f"{out}: voice '{name}', best at step {adapted.steps}: held-out mel L1 {adapted.before['mel_l1']:.3f} as "
         f"'{adapted.start.name}' -> {adapted.after['mel_l1']:.3f}, in {clock(adapted.seconds)}"
     )
+    if config.report:
+        page = adapt_report.write_report(out.with_suffix(".html"), config, base, recordings, adapted, decoder)
+        _say(f"{page}: listen to it before you use the voice")
     return adapted
 
 
@@ -173,11 +178,20 @@ def _checked(config: AdaptConfig) -> tuple[Path, Consent]:
         raise NemoExtError("base= is missing: name the acoustic model to adapt, a .nemo file")
     if bool(config.corpus) == bool(config.reference):
         raise NemoExtError("give either corpus= (a folder that `nemo-ext corpus` made) or reference= (one clip)")
+    if config.encoder and not config.reference:
+        raise NemoExtError(f"encoder={config.encoder} is for reference=: leave it out")
     out = Path(config.out).expanduser()
     if out.suffix != SUFFIX:
         raise NemoExtError(f"out={config.out or 'nothing'} is no voice file: end it in {SUFFIX}, out=anna{SUFFIX}")
-    if out.is_dir() or (out.parent.exists() and not os.access(out.parent, os.W_OK)):
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if out.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
         raise NemoExtError(f"out={config.out} cannot be written: choose a file in a folder of your own")
+    try:
+        f"{config.name or out.stem} {config.consent}".encode()
+    except UnicodeEncodeError as error:
+        raise NemoExtError(
+            "name= (or out=, which it is taken from) and consent= must be UTF-8: write them again"
+        ) from error
     if config.trainer.devices != 1:
         raise NemoExtError(f"trainer.devices={config.trainer.devices}: a voice is learned on one device")
     preflight.check_accelerator(config.trainer.accelerator)
@@ -303,7 +317,12 @@ def _run(module: LightningModule, config: AdaptConfig, steps: int, every: int, r
             check_val_every_n_epoch=None,
             val_check_interval=every,
         )
-        trainer.fit(module, recordings.train, recordings.val)
+        try:
+            trainer.fit(module, recordings.train, recordings.val)
+        except SIGTERMException:  # would be exit status 0
+            raise SystemExit(128 + signal.SIGTERM) from None
+        except SystemExit:  # what Lightning makes of Ctrl-C, without a word
+            raise KeyboardInterrupt from None
     if isinstance(module, VoiceFit) and trainer.should_stop and trainer.global_step < steps:
         _say(f"stopped at step {trainer.global_step}: the held-out loss was best at step {module.best[1]}")
 

@@ -17,7 +17,7 @@ class AdaptTrainer:
 
     accelerator: str = option("cpu", "cpu or gpu")
     devices: int = option(1, "one: a voice is learned on one device")
-    precision: str = option("32", "32, bf16-mixed or 16-mixed")
+    precision: str = option("32", "32, bf16-mixed or 16-mixed", choices=("32", "bf16-mixed", "16-mixed"))
     max_steps: int | None = option(None, "optimizer steps at most; chosen from the length of the speech when left out")
     val_every: int | None = option(None, "look at the held-out utterances this often; chosen when left out", "steps")
     checkpoint_every: int = option(0, "no meaning here: the best vector is kept in memory")
@@ -34,6 +34,9 @@ class AdaptConfig:
     base: str = option("", "acoustic model to adapt, a .nemo file; it is not changed", path=True)
     corpus: str = option("", "folder that `nemo-ext corpus` made of the new speaker's recordings", path=True)
     reference: str = option("", "one clip of the speaker, instead of corpus=: nothing is trained", path=True)
+    encoder: str = option(
+        "", "with reference=: the base's speaker encoder, a .nemo file, where it is not where it was", path=True
+    )
     out: str = option("", "voice file to write, ends in .voice; its report goes beside it", path=True)
     name: str = option("", "of the voice; the stem of out= when left out", verbatim=True)
     consent: str = option("", "who agreed, when, to what use: 'WHO; WHEN; USE', or unknown", verbatim=True)
@@ -42,7 +45,7 @@ class AdaptConfig:
     lr: float | None = option(None, "learning rate of adapters; chosen from the length of the speech when left out")
     embedding_lr: float | None = option(None, "learning rate of the speaker embedding; likewise")
     decay: float | None = option(None, "weight decay towards the nearest base voice; likewise")
-    patience: int = option(6, "stop after so many looks at the held-out utterances without a better one")
+    patience: int = option(6, "stop after so many looks at the held-out utterances without a better one; 0: never")
     aligner_steps: int | None = option(
         None, "steps for which a copy of the aligner learns from the recordings; 0: none; chosen when left out", "steps"
     )
@@ -131,7 +134,10 @@ def recipe_for(seconds: float, config: AdaptConfig, groups: tuple[str, ...]) -> 
         ("lr", recipe.lr, 0.0),
         ("embedding_lr", recipe.embedding_lr, 0.0),
         ("decay", recipe.decay, 0.0),
+        ("patience", config.patience, 0),
+        ("trainer.gradient_clip", options.gradient_clip, 0.0),
+        ("trainer.log_every", options.log_every, 1),
     ):
-        if not value >= least:
-            raise NemoExtError(f"{name}={value}: it must be at least {least:g}")
+        if not least <= value < float("inf"):
+            raise NemoExtError(f"{name}={value}: it must be at least {least:g}, and a number")
     return recipe

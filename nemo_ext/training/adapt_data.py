@@ -148,7 +148,10 @@ def _held_out(corpus: Corpus, rows: list[Utterance], seed: int) -> tuple[list[Ut
     wanted = _HELD_OUT * sum(u.duration for u in rows)
     if len(val) >= _LEAST_HELD_OUT and sum(u.duration for u in val) >= wanted and train:
         return train, val
-    _, more, _ = split(train or rows, _HELD_OUT, seed)
+    if not train:  # a speaker of the validation part only
+        train, val = rows, []
+    # of one alone, split gives both sides the same
+    more = split(train, _HELD_OUT, seed)[1] if len(train) > 1 else []
     chosen = {u.id for u in val} | {u.id for u in more}
     for u in rows:  # two short ones at least, if anything is left to learn from
         if len(chosen) >= _LEAST_HELD_OUT or len(rows) - len(chosen) <= _LEAST_HELD_OUT:

@@ -104,17 +104,15 @@ def semitones(ours: float, theirs: float) -> float:
     return 12.0 * math.log2(ours / theirs) if ours > 0 and theirs > 0 else math.nan
 
 
-def write_report(path: Path, config: AdaptConfig, base: Any, recordings: Recordings, adapted: Any) -> Path:
-    """Write the page to ``path``: one file with pictures and audio inside.
-
-    Raises:
-        NemoExtError: the vocoder cannot be restored, or was made for other mels.
-    """
+def write_report(
+    path: Path, config: AdaptConfig, base: Any, recordings: Recordings, adapted: Any, decoder: Any
+) -> Path:
+    """Write the page to ``path``: one file with pictures and audio inside, heard through ``decoder``."""
     import jinja2
 
     rows = sorted(recordings.corpus.val, key=lambda u: u.id)[:_MEASURED]
     voices = {"before": adapted.start, "after": adapted.voice}
-    readings = read_aloud(base, voices, rows, recordings, _decoder(config, base), config)
+    readings = read_aloud(base, voices, rows, recordings, decoder, config)
     for reading in readings[:_SHOWN]:
         reading.clips = [_clip(s, base.mel_spec) for s in (reading.before, reading.after, reading.recording)]
     environment = jinja2.Environment(
@@ -188,7 +186,12 @@ def _facts(config: AdaptConfig, base: Any, recordings: Recordings, adapted: Any)
     ]
 
 
-def _decoder(config: AdaptConfig, base: Any) -> Any:
+def decoder_for(config: AdaptConfig, base: Any) -> Any:
+    """What makes audio of the report's mels: ``config.vocoder``, or Griffin-Lim.
+
+    Raises:
+        NemoExtError: the vocoder cannot be restored, or was made for other mels.
+    """
     if not config.vocoder:
         from nemo_ext.models.vocoder.griffin_lim import GriffinLim
 

@@ -91,7 +91,8 @@ def _encoder(wanted: Any, given: SpeakerEncoder | str | None) -> SpeakerEncoder:
             given = speaker_encoder(wanted.spec)
         except NemoExtError as error:
             raise NemoExtError(
-                f"this model takes embeddings of the encoder '{wanted.name}' ({wanted.identity}): {error}"
+                f"this model takes embeddings of the encoder '{wanted.name}' ({wanted.identity}), which encoder= can "
+                f"name where it is now: {error}"
             ) from error
     elif isinstance(given, str):
         given = speaker_encoder(given)

@@ -15,6 +15,7 @@ from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.loaders import acoustic_loaders, vocoder_loaders
 from nemo_ext.data.prepare import base_voices
 from nemo_ext.data.prior import beta_binomial_prior
+from nemo_ext.errors import NemoExtError
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.types import Batch, MelSpec, SegmentBatch
@@ -194,3 +195,8 @@ def test_what_is_drawn_for_an_utterance_follows_from_seed_and_epoch(corpus: Corp
     assert drawn([acoustic(corpus, seed=2)[0]], 0) != first
     validation = acoustic(corpus)[1]
     assert drawn([validation], 0) == drawn([validation], 5)
+
+
+def test_less_than_no_processes(corpus: Corpus) -> None:
+    with pytest.raises(NemoExtError, match=r"trainer\.workers=-1: it must be at least 0"):
+        acoustic(corpus, workers=-1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +23,17 @@ from nemo_ext import _nemo, voices
 from nemo_ext.audio.io import read_mono, write
 from nemo_ext.cli import main
 from nemo_ext.config import compose
+from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.pipeline import Pipeline
 from nemo_ext.training import alignments
 from nemo_ext.training.adapt import _named_styles, adapt, learn, make
 from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
-from nemo_ext.training.adapt_data import gather
+from nemo_ext.training.adapt_data import _held_out, gather
 from nemo_ext.training.adapt_report import speak
 from nemo_ext.training.alignments import AlignerCopy
 from nemo_ext.training.voice_fit import AVERAGED, GROUPS, VoiceFit, group_indices
+from nemo_ext.types import Utterance
 from nemo_ext.voices import Consent
 from tests.models.acoustic.test_styled import styled
 
@@ -174,6 +178,7 @@ def test_the_command(tiny_acoustic: Path, espeak_corpus: Path, tmp_path: Path, c
     said = capfd.readouterr().err
     assert "nearest base voice: 'ben'" in said
     assert "learned: embedding; at most 1 steps" in said
+    assert "note: the base has a voice 'ben' too, and voice=ben is that one" in said
     assert {p.name for p in out.parent.iterdir()} == {"ben.voice"}
     voice = voices.load(out)
     assert voice.name == "ben"
@@ -181,12 +186,48 @@ def test_the_command(tiny_acoustic: Path, espeak_corpus: Path, tmp_path: Path, c
     assert not voice.vector[adapters].any()  # embedding only
 
 
+def test_a_report_that_cannot_be_written_costs_no_voice(
+    tiny_acoustic: Path, base: Any, espeak_corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "ben.voice"
+    out.with_suffix(".html").mkdir()
+    quick = ["trainer.max_steps=1", "aligner_steps=0", "learn=embedding"]
+    with pytest.raises(NemoExtError, match=r"ben\.html could not be written"):
+        make(config(tiny_acoustic, espeak_corpus, out, *quick), base, out, "ben", Consent())
+    assert voices.load(out).name == "ben"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_learns_leaves_nothing(
+    number: int, tiny_acoustic: Path, espeak_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """Lightning's own answers are a silent exit with 1, and with 0."""
+    monkeypatch.setattr(VoiceFit, "on_train_batch_end", lambda *_: os.kill(os.getpid(), number))
+    out = tmp_path / "v" / "ben.voice"
+    line = [f"base={tiny_acoustic}", f"corpus={espeak_corpus}", f"out={out}", *QUICK, "aligner_steps=0"]
+    handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, handler)  # tests in the background of a shell ignore Ctrl-C
+    try:
+        if number == signal.SIGINT:
+            assert main(["adapt", *line]) == 130
+            assert capfd.readouterr().err.endswith("nemo-ext: interrupted\n")
+        else:
+            with pytest.raises(SystemExit) as left:
+                main(["adapt", *line])
+            assert left.value.code == 143
+        assert signal.getsignal(number) == handler
+    finally:
+        signal.signal(number, before)
+    assert not out.parent.exists()
+
+
 def test_a_clip_is_another_module_s_work(
     tiny_acoustic: Path, base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
 
-    def voice_from_clip(model: Any, clip: str, name: str, consent: Consent) -> Any:
+    def voice_from_clip(model: Any, clip: str, name: str, consent: Consent, encoder: str | None) -> Any:
+        assert encoder is None
         asked.append((str(clip), name, str(consent)))
         return dataclasses.replace(model.base_voice("ada"), name=name)
 
@@ -207,11 +248,15 @@ def test_a_clip_is_another_module_s_work(
         (["corpus=c", "out=x.voice", "consent=unknown"], "base= is missing"),
         (["base=b", "out=x.voice", "consent=unknown"], "either corpus= .* or reference="),
         (["base=b", "corpus=c", "reference=r", "out=x.voice"], "either corpus= .* or reference="),
+        (["base=b", "corpus=c", "encoder=e.nemo", "out=x.voice"], "encoder=e.nemo is for reference="),
         (["base=b", "corpus=c", "out=x.nemo", "consent=unknown"], r"out=x\.nemo is no voice file: end it in \.voice"),
         (["base=b", "corpus=c", "consent=unknown"], "out=nothing is no voice file"),
         (["base=b", "corpus=c", "out=x.voice"], "consent= is missing: write who agreed"),
         (["base=b", "corpus=c", "out=x.voice", "consent=yes"], "consent='yes' cannot be read"),
         (["base=b", "corpus=c", "out=x.voice", "consent=unknown", "trainer.devices=2"], "on one device"),
+        (["base=b", "corpus=c", f"out={__file__}/deep/x.voice", "consent=unknown"], "cannot be written"),
+        (["base=b", "corpus=c", "out=x.voice", "consent=unknown", "name=J\udcf6rg"], "must be UTF-8"),
+        (["base=b", "corpus=c", "out=x.voice", "trainer.precision=fp7"], "fp7 is not one of 32, bf16-mixed, 16-mixed"),
         (["base=none.nemo", "corpus=c", "out=x.voice", "consent=unknown"], "no model at"),
     ],
 )
@@ -219,6 +264,14 @@ def test_options_that_cannot_be(options: list[str], told: str) -> None:
     with pytest.raises(NemoExtError, match=told) as raised:
         adapt(compose("adapt", options))
     assert "\n" not in str(raised.value)
+
+
+def test_a_vocoder_that_cannot_be_is_refused_before_anything_is_learned(tiny_acoustic: Path, tmp_path: Path) -> None:
+    """The corpus, which is looked at next, is not there either."""
+    for vocoder, told in (("none.nemo", "no model at .*none.nemo"), (tiny_acoustic, "is no vocoder for this base")):
+        chosen = config(tiny_acoustic, tmp_path / "none", tmp_path / "x.voice", f"vocoder={vocoder}")
+        with pytest.raises(NemoExtError, match=told):
+            adapt(chosen)
 
 
 def test_a_vocoder_is_no_base(tiny_vocoder: Path) -> None:
@@ -322,6 +375,17 @@ def test_texts_of_other_recordings(tiny_acoustic: Path, base: Any, changed: Any,
 # ------------------------------------------------------------------------ its parts
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 30])
+def test_something_is_held_out_and_something_is_left_to_learn_from(count: int) -> None:
+    rows = [Utterance(str(i), f"{i}.wav", f"Text {i}.", 5.0) for i in range(count)]
+    for aside in {0, 1, count // 2, count - 1, count}:  # of the corpus's own validation part
+        train, val = _held_out(Corpus(Path(), rows[aside:], rows[:aside]), rows, seed=0)
+        assert train, aside
+        assert val, aside
+        assert sorted(u.id for u in train + val) == sorted(u.id for u in rows)
+        assert len(val) >= 2 or count < 4
+
+
 @pytest.mark.parametrize(
     ("seconds", "groups", "steps_above"),
     [(60.0, ("embedding", "film"), 100), (300.0, GROUPS, 300), (1800.0, GROUPS, 1000)],
@@ -341,6 +405,9 @@ def test_what_is_asked_for_wins() -> None:
     assert recipe.groups == GROUPS
     with pytest.raises(NemoExtError, match="nothing of base  can be learned"):
         recipe_for(60.0, AdaptConfig(), ())
+    for changes, told in (({"lr": float("inf")}, "lr=inf"), ({"patience": -1}, "patience=-1: it must be at least 0")):
+        with pytest.raises(NemoExtError, match=told):
+            recipe_for(60.0, dataclasses.replace(chosen, **changes), GROUPS)
     chosen.trainer.max_steps = 0
     with pytest.raises(NemoExtError, match=r"trainer\.max_steps=0: it must be at least 1"):
         recipe_for(60.0, chosen, GROUPS)

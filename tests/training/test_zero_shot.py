@@ -18,6 +18,7 @@ from nemo_ext.data.features import FeatureStore, hash_of_file
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.synthesis.casting import Cast, check_base
+from nemo_ext.training.adapt import adapt
 from nemo_ext.training.run import train
 from nemo_ext.training.zero_shot import voice_from_clip
 
@@ -130,10 +131,13 @@ def test_a_speaker_model_of_ones_own(options, clip, tmp_path, espeak_corpus):
     expected = voice_from_clip(model, clip, "linda", CONSENT).vector
     moved = trained.rename(tmp_path / "moved.nemo")
     with pytest.raises(
-        NemoExtError, match=rf"takes embeddings of the encoder 'model.nemo' .*: no speaker model at {trained}"
+        NemoExtError,
+        match=rf"embeddings of the encoder 'model.nemo' .* encoder= .*: no speaker model at {trained}",
     ):
         voice_from_clip(model, clip, "linda", CONSENT)
     np.testing.assert_array_equal(voice_from_clip(model, clip, "linda", CONSENT, str(moved)).vector, expected)
+    line = [f"base={base}", f"reference={clip}", f"out={tmp_path / 'linda.voice'}", "consent=unknown"]
+    np.testing.assert_array_equal(adapt(compose("adapt", [*line, f"encoder={moved}"])).vector, expected)
 
 
 def write(path, audio, rate=22050):
