@@ -134,6 +134,12 @@ def learn(config: AdaptConfig, base: Any, recordings: Recordings) -> Adapted:
         _say(f"note: {note}")
     whole, held_out = Moved(recordings.whole, base.device), Moved(recordings.val, base.device)
     aligned = _aligned(config, recipe, base, recordings, whole, held_out)
+    if aligned.health.doubtful:
+        recordings.notes.append(
+            f"whether the texts belong to the recordings is not certain: only {100 * aligned.health.won:.0f} % of "
+            f"{aligned.health.pairs} recordings fit their own text better than another's; listen before you use it"
+        )
+        _say(f"note: {recordings.notes[-1]}")
     durations = aligned.durations
     start = _nearest(base, whole, durations)
     vector = torch.from_numpy(start.vector).to(base.device)

@@ -19,6 +19,7 @@ from nemo_ext.audio.resample import resample
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.errors import NemoExtError
 from nemo_ext.evaluation import mcd
+from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.synthesis.casting import Cast
 from nemo_ext.synthesis.styling import find_style
 from nemo_ext.training.adapt_config import AdaptConfig
@@ -122,7 +123,7 @@ def write_report(
     page = template.render(
         voice=adapted.voice,
         start=adapted.start,
-        figures=_figures(readings, adapted),
+        figures=_figures(readings, adapted, _likeness(readings, base.mel_spec.sample_rate)),
         facts=_facts(config, base, recordings, adapted),
         readings=readings[:_SHOWN],
         curve=_curve(adapted),
@@ -131,7 +132,20 @@ def write_report(
     return write_text(path, page)
 
 
-def _figures(readings: list[Reading], adapted: Any) -> list[dict[str, str]]:
+def _likeness(readings: list[Reading], rate: int) -> dict[str, str]:
+    """How near the speech is to the speaker in timbre; empty where no encoder is installed or it hears nobody."""
+    try:
+        encoder = speaker_encoder("resemblyzer")
+        before, after, recorded = (
+            encoder.embed(np.concatenate([getattr(r, k).audio for r in readings]), rate)
+            for k in ("before", "after", "recording")
+        )
+    except NemoExtError:
+        return {}
+    return {"before": _number(float(before @ recorded)), "after": _number(float(after @ recorded))}
+
+
+def _figures(readings: list[Reading], adapted: Any, likeness: dict[str, str]) -> list[dict[str, str]]:
     """Rows of the table: name, before, after, recording."""
 
     def mean(values: list[float]) -> float:
@@ -150,6 +164,8 @@ def _figures(readings: list[Reading], adapted: Any) -> list[dict[str, str]]:
         {"name": name, "before": _number(before), "after": _number(after), "recording": rest}
         for name, before, after, rest in rows
     ]
+    if likeness:
+        told.append({"name": "cosine to the recordings (d-vector)", **likeness, "recording": ""})
     told.append({"name": "mean F0, Hz", **{k: f"{v:.0f}" for k, v in f0.items()}})
     apart = {k: f"{semitones(f0[k], f0['recording']):+.2f}" for k in ("before", "after")}
     told.append({"name": "F0 from the recordings', semitones", **apart, "recording": ""})

@@ -29,6 +29,7 @@ from nemo_ext.types import Batch
 # A text that belongs to its recording fits better than a stranger's, by so many nats a frame and in so many cases.
 _LEAST_MARGIN, _LEAST_WON = 0.0, 0.6
 _ENOUGH_PAIRS = 4  # recordings below which nothing can be told from comparing
+_BY_CHANCE = 0.05  # texts that fit as often as this by guessing are worth a word
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Health:
     def hopeless(self) -> bool:
         """Whether the recordings fit other texts as well as their own."""
         return self.pairs >= _ENOUGH_PAIRS and not (self.margin > _LEAST_MARGIN and self.won >= _LEAST_WON)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether so many would fit their own text by guessing, too, in one case of twenty (binomial test)."""
+        from scipy.stats import binomtest
+
+        won = round(self.won * self.pairs) if self.pairs else 0
+        return self.pairs > 0 and bool(binomtest(won, self.pairs, 0.5, alternative="greater").pvalue > _BY_CHANCE)
 
     def __str__(self) -> str:
         told = f"focus {100 * self.focus:.0f} %, loss {self.loss:.3f}"

@@ -31,7 +31,7 @@ from nemo_ext.training.adapt import _named_styles, adapt, learn, make
 from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
 from nemo_ext.training.adapt_data import _held_out, gather
 from nemo_ext.training.adapt_report import speak
-from nemo_ext.training.alignments import AlignerCopy
+from nemo_ext.training.alignments import AlignerCopy, Health
 from nemo_ext.training.voice_fit import AVERAGED, GROUPS, VoiceFit, group_indices
 from nemo_ext.types import Utterance
 from nemo_ext.voices import Consent
@@ -120,7 +120,8 @@ def test_it_speaks(adapted: Any, base: Any) -> None:
 def test_the_report_is_one_file_with_everything_in_it(adapted: Any) -> None:
     page = adapted.out.with_suffix(".html").read_text(encoding="utf-8")
     assert page.count("data:audio/flac") == 3 * 3  # three held-out utterances, each in three readings
-    for told in ("mel L1, own durations", "mean F0, Hz", "MCD-DTW", "focus", "Anna Meier", "embedding, film"):
+    figures = ("mel L1, own durations", "mean F0, Hz", "MCD-DTW", "cosine to the recordings (d-vector)")
+    for told in (*figures, "focus", "Anna Meier", "embedding, film"):
         assert told in page
     assert 'src="/' not in page
 
@@ -373,6 +374,15 @@ def test_texts_of_other_recordings(tiny_acoustic: Path, base: Any, changed: Any,
 
 
 # ------------------------------------------------------------------------ its parts
+
+
+@pytest.mark.parametrize(("won", "pairs", "doubted"), [(6, 10, True), (9, 10, False), (18, 30, True), (60, 100, False)])
+def test_texts_that_may_fit_by_chance_are_doubted(won: int, pairs: int, doubted: bool) -> None:
+    """White noise under ten texts was seen to pass with six of them."""
+    health = Health(loss=1.0, focus=0.5, margin=0.1, won=won / pairs, pairs=pairs)
+    assert not health.hopeless
+    assert health.doubtful is doubted
+    assert not Health(loss=1.0, focus=0.5, margin=float("nan"), won=float("nan")).doubtful
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 30])
