@@ -85,7 +85,7 @@ class Recipe:
 
 # Up to so many seconds of speech. More speech: more is learned, for longer, less tied to the start.
 _BY_LENGTH: tuple[tuple[float, Recipe], ...] = (
-    (120.0, Recipe(("embedding", "film"), 200, 20, 5e-3, 1e-2, 0.1, 100)),
+    (120.0, Recipe(("embedding", "film", "bottleneck"), 400, 20, 2e-2, 2e-2, 0.1, 400)),
     (900.0, Recipe(("embedding", "film", "bottleneck"), 400, 40, 2e-2, 2e-2, 0.02, 400)),
     (float("inf"), Recipe(("embedding", "film", "bottleneck"), 3000, 100, 3e-3, 5e-3, 0.01, 300)),
 )
