@@ -87,7 +87,7 @@ class Recipe:
 _BY_LENGTH: tuple[tuple[float, Recipe], ...] = (
     (120.0, Recipe(("embedding", "film", "bottleneck"), 400, 20, 2e-2, 2e-2, 0.1, 400)),
     (900.0, Recipe(("embedding", "film", "bottleneck"), 400, 40, 2e-2, 2e-2, 0.02, 400)),
-    (float("inf"), Recipe(("embedding", "film", "bottleneck"), 3000, 100, 3e-3, 5e-3, 0.01, 300)),
+    (float("inf"), Recipe(("embedding", "film", "bottleneck"), 2000, 100, 2e-2, 2e-2, 0.01, 400)),
 )
 
 
