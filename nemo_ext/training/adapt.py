@@ -40,6 +40,8 @@ from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice, now
 
 _SHORT = 30.0  # seconds of speech that many base voices are first compared on
 _FINALISTS = 4  # of them
+# what a voice from one clip has no use for
+_FOR_CORPUS = ("learn", "lr", "embedding_lr", "decay", "aligner_steps", "speaker", "vocoder")
 
 
 @dataclass
@@ -186,6 +188,12 @@ def _checked(config: AdaptConfig) -> tuple[Path, Consent]:
         raise NemoExtError("give either corpus= (a folder that `nemo-ext corpus` made) or reference= (one clip)")
     if config.encoder and not config.reference:
         raise NemoExtError(f"encoder={config.encoder} is for reference=: leave it out")
+    idle = [name for name in _FOR_CORPUS if config.reference and getattr(config, name) != getattr(AdaptConfig(), name)]
+    if idle:
+        raise NemoExtError(
+            f"{idle[0]}={getattr(config, idle[0])} is for corpus=: from one clip nothing is learned or reported; "
+            "leave it out"
+        )
     out = Path(config.out).expanduser()
     if out.suffix != SUFFIX:
         raise NemoExtError(f"out={config.out or 'nothing'} is no voice file: end it in {SUFFIX}, out=anna{SUFFIX}")
