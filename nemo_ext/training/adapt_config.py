@@ -8,7 +8,7 @@ from nemo_ext.config import option
 from nemo_ext.errors import NemoExtError
 
 LEAST_SECONDS = 10.0  # of speech, held-out part included
-LEARN = ("auto", "embedding", "film", "all")
+LEARN = ("embedding", "film", "all")
 
 
 @dataclass
@@ -41,7 +41,7 @@ class AdaptConfig:
     name: str = option("", "of the voice; the stem of out= when left out", verbatim=True)
     consent: str = option("", "who agreed, when, to what use: 'WHO; WHEN; USE', or unknown", verbatim=True)
     speaker: str = option("", "whose recordings to take from a corpus of several speakers", verbatim=True)
-    learn: str = option("auto", "what of the voice is learned; auto: by the length of the speech", choices=LEARN)
+    learn: str = option("all", "what of the voice is learned", choices=LEARN)
     lr: float | None = option(None, "learning rate of adapters; chosen from the length of the speech when left out")
     embedding_lr: float | None = option(None, "learning rate of the speaker embedding; likewise")
     decay: float | None = option(None, "weight decay towards the nearest base voice; likewise")
@@ -83,11 +83,12 @@ class Recipe:
         )
 
 
-# Up to so many seconds of speech. More speech: more is learned, for longer, less tied to the start.
+# Up to so many seconds of speech. More speech: longer, and less tied to the start.
+_ALL = ("embedding", "film", "bottleneck")
 _BY_LENGTH: tuple[tuple[float, Recipe], ...] = (
-    (120.0, Recipe(("embedding", "film", "bottleneck"), 400, 20, 2e-2, 2e-2, 0.1, 400)),
-    (900.0, Recipe(("embedding", "film", "bottleneck"), 400, 40, 2e-2, 2e-2, 0.02, 400)),
-    (float("inf"), Recipe(("embedding", "film", "bottleneck"), 2000, 100, 2e-2, 2e-2, 0.01, 400)),
+    (120.0, Recipe(_ALL, 400, 20, 2e-2, 2e-2, 0.1, 400)),
+    (900.0, Recipe(_ALL, 400, 40, 2e-2, 2e-2, 0.02, 400)),
+    (float("inf"), Recipe(_ALL, 2000, 100, 2e-2, 2e-2, 0.01, 400)),
 )
 
 
@@ -98,12 +99,7 @@ def recipe_for(seconds: float, config: AdaptConfig, groups: tuple[str, ...]) -> 
         NemoExtError: options that cannot work, or nothing of what is asked for is in this base's voices.
     """
     default = next(recipe for limit, recipe in _BY_LENGTH if seconds <= limit)
-    wanted = {
-        "auto": default.groups,
-        "embedding": ("embedding",),
-        "film": ("embedding", "film"),
-        "all": ("embedding", "film", "bottleneck"),
-    }[config.learn]
+    wanted = {"embedding": ("embedding",), "film": ("embedding", "film"), "all": _ALL}[config.learn]
     found = tuple(name for name in wanted if name in groups)
     if not found:
         raise NemoExtError(

@@ -250,7 +250,7 @@ def test_a_clip_is_another_module_s_work(
         (["base=b", "out=x.voice", "consent=unknown"], "either corpus= .* or reference="),
         (["base=b", "corpus=c", "reference=r", "out=x.voice"], "either corpus= .* or reference="),
         (["base=b", "corpus=c", "encoder=e.nemo", "out=x.voice"], "encoder=e.nemo is for reference="),
-        (["base=b", "reference=r.wav", "learn=all", "out=x.voice"], "learn=all is for corpus="),
+        (["base=b", "reference=r.wav", "learn=film", "out=x.voice"], "learn=film is for corpus="),
         (["base=b", "corpus=c", "out=x.nemo", "consent=unknown"], r"out=x\.nemo is no voice file: end it in \.voice"),
         (["base=b", "corpus=c", "consent=unknown"], "out=nothing is no voice file"),
         (["base=b", "corpus=c", "out=x.voice"], "consent= is missing: write who agreed"),
