@@ -49,8 +49,8 @@ CHOSEN = """How the defaults were chosen, by the utterances that each adaptation
 | 30 | all, 1500 steps, rate 0.02, decay 0.02 | 0.521 | |
 | 30 | **all, 2000 steps, rate 0.02, decay 0.01** | 0.516 | |
 
-One run of each, at commits 4193010 and 13188da. *embedding*, *film* (a scale and a shift behind each layer norm) and the
-up-projections make *all*."""
+One run of each, at commits 4193010 and 13188da. *embedding*, *film* (a scale and a shift behind each layer norm) and
+the up-projections make *all*."""
 
 
 def part(whole: Corpus, rows: list[Utterance], folder: Path) -> Path:
