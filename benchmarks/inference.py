@@ -216,8 +216,8 @@ def main() -> None:
             hardware.table(["", "FastPitch", "HiFi-GAN V1", "both", "median", "dB", "HiFi-GAN GFLOP/s"], table),
             f"FastPitch is {work[0]:.1f} GFLOP and HiFi-GAN {work[1]:.0f}; the machine's own rate with {asked.threads} "
             f"threads is {told} GFLOP/s (matrices of 1,536 or 256 channels by a kernel of 11, whichever is faster; the "
-            f"best between the rounds), at which HiFi-GAN would be as fast as stock's times {ceiling}. The load average "
-            f"over a minute was {loads} before and after, this benchmark's own threads included afterwards.",
+            f"best between the rounds), at which HiFi-GAN would be as fast as stock's times {ceiling}. The load "
+            f"average over a minute was {loads} before and after, this benchmark's own threads included afterwards.",
             "\n".join(f"- {line}" for line in missing),
             hardware.describe(),
         ],
