@@ -243,7 +243,7 @@ def report(
             f"Base: FastPitch, size=small, {' '.join(BASE)}, {len(base.voices)} speakers of vctk_mini and "
             f"librispeech_multi, {chosen.steps} steps on one CPU in {trained:.0f} min. Adapted to "
             f"{adapted.voice.provenance.seconds:.0f} s of ljspeech_mini in {wall:.1f} min ({recipe}; best at step "
-            f"{adapted.steps}; alignment: {adapted.aligned}). The machine was shared with other work.",
+            f"{adapted.steps}; alignment: {adapted.aligned}).",
             f"Measured on {len(measured.rows)} utterances of LJSpeech that neither training heard (alignment there: "
             f"{measured.health}). Mel L1: mean absolute error of the log-mel (natural log, 80 bands up to 8 kHz) with "
             "true pitch and energy, and one alignment for all voices; *before* is the best of all base voices on "

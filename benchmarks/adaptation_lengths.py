@@ -11,6 +11,7 @@ NEMO_EXT_CORPORA and the packages resemblyzer and espeakng-loader.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import time
 from pathlib import Path
@@ -18,11 +19,12 @@ from typing import Any
 
 from adaptation import Measured, corpora
 from hardware import describe, table, write
+from subset import subset
 
 from nemo_ext import _nemo, voices
 from nemo_ext.config import compose
 from nemo_ext.corpus.build import build
-from nemo_ext.corpus.manifest import Corpus, load_corpus, write_manifest
+from nemo_ext.corpus.manifest import Corpus, load_corpus
 from nemo_ext.training.adapt import make
 from nemo_ext.training.adapt_report import semitones
 from nemo_ext.types import Utterance
@@ -34,36 +36,6 @@ SENTENCES = 900
 READER = "{name:eve,voice:en-us+f4,pitch:55}"
 HEAD = ["voice", "speech, s", "best step of", "wall, min", "mel L1", "fall, %"]
 HEAD += ["F0 of speech, semitones off", "cosine to the speaker"]
-
-CHOSEN = """How the defaults were chosen, by the utterances that each adaptation holds out, not by those measured above:
-
-| minutes | setting | held-out mel L1, espeak-ng | LJSpeech |
-| --- | --- | --- | --- |
-| 1 | embedding and film, 200 steps, rate 0.005 | 0.892 | 0.890 |
-| 1 | the same, 400 steps | 0.860 | 0.890 |
-| 1 | embedding and film, 400 steps, rate 0.02 | 0.840 | 0.888 |
-| 1 | all, 200 steps, rate 0.02 | 0.753 | 0.868 |
-| 1 | all, 400 steps, rate 0.02, decay 0.02 | 0.738 | 0.864 |
-| 1 | **all, 400 steps, rate 0.02, decay 0.1** | 0.738 | 0.865 |
-| 30 | all, 3000 steps, rate 0.003, decay 0.01 | 0.551 | |
-| 30 | all, 1500 steps, rate 0.02, decay 0.02 | 0.521 | |
-| 30 | **all, 2000 steps, rate 0.02, decay 0.01** | 0.516 | |
-
-One run of each, at commits 4193010 and 13188da. *embedding*, *film* (a scale and a shift behind each layer norm) and
-the up-projections make *all*."""
-
-
-def part(whole: Corpus, rows: list[Utterance], folder: Path) -> Path:
-    """A corpus of ``rows`` of another, whose recordings and features it shares."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("audio", "features"):
-        link, there = folder / name, whole.dir / name
-        if there.is_dir() and not link.exists():
-            link.symlink_to(there)
-    for name, kept in (("manifest", rows), ("train", rows), ("val", [])):
-        write_manifest(folder / f"{name}.jsonl", kept)
-    (folder / "corpus.yaml").write_bytes((whole.dir / "corpus.yaml").read_bytes())
-    return folder
 
 
 def of(rows: list[Utterance], minutes: float) -> list[Utterance]:
@@ -83,8 +55,8 @@ def espeak(work: Path) -> tuple[Corpus, Path]:
     build(compose("corpus", [*options, "espeak.styles=[{name:neutral}]", f"out={out}"]))
     whole = load_corpus(out)
     rows = sorted(whole.utterances, key=lambda u: u.id)
-    unheard = part(whole, rows[-UNHEARD:], work / "espeak-unheard")
-    return Corpus(whole.dir, rows[:-UNHEARD], [], whole.info), unheard
+    unheard = subset(dataclasses.replace(whole, train=rows[-UNHEARD:], val=[]), work / "espeak-unheard")
+    return dataclasses.replace(whole, train=rows[:-UNHEARD], val=[]), unheard
 
 
 def row(base: Any, base_path: Path, name: str, folder: Path, unheard: Path, threads: int) -> list[str]:
@@ -126,13 +98,14 @@ def main() -> None:
         raise SystemExit(f"{path} is missing: run benchmarks/adaptation.py --work {chosen.work} first")
     lj, lj_unheard = corpora(work)[1:]
     whole = load_corpus(lj)
-    spoken = {LJ: (Corpus(whole.dir, sorted(whole.utterances, key=lambda u: u.id), [], whole.info), lj_unheard)}
-    spoken[ESPEAK] = espeak(work)
+    everything = dataclasses.replace(whole, train=sorted(whole.utterances, key=lambda u: u.id), val=[])
+    spoken = {LJ: (everything, lj_unheard), ESPEAK: espeak(work)}
 
     base, rows = _nemo.restore(path).requires_grad_(False), []
     for name, minutes in ROWS:
         source, unheard = spoken[name]
-        folder = part(source, of(source.train, minutes), work / "lengths" / f"{name.lower()}-{minutes:g}")
+        part = dataclasses.replace(source, train=of(source.train, minutes))
+        folder = subset(part, work / "lengths" / f"{name.lower()}-{minutes:g}")
         rows.append(row(base, path, name, folder, unheard, chosen.threads))
         print(" | ".join(rows[-1]), flush=True)
     write(
@@ -148,7 +121,6 @@ def main() -> None:
             "Mel L1: of the nearest base voice -> of the adapted one, with the recordings' durations, pitch and "
             "energy; F0 and cosine (mean d-vectors, resemblyzer; nearest base voice -> adapted) of the texts spoken "
             "freely.",
-            CHOSEN,
             describe(),
         ],
     )

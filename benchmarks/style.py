@@ -28,13 +28,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from subset import subset
 
 from nemo_ext import _nemo
 from nemo_ext.audio.io import read_mono
 from nemo_ext.audio.pitch import mel_f0
 from nemo_ext.config import compose
 from nemo_ext.corpus.build import build
-from nemo_ext.corpus.manifest import Corpus, load_corpus, write_manifest
+from nemo_ext.corpus.manifest import Corpus, load_corpus
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import base_voices, mel_statistics, prepare
 from nemo_ext.synthesis.pipeline import Pipeline
@@ -71,15 +72,9 @@ class Heard:
 
 
 def fold_corpus(whole: Corpus, left_out: tuple[str, ...], folder: Path) -> Path:
-    """The corpus without some actors, its recordings where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, part in (("train", whole.train), ("val", whole.val), ("manifest", whole.utterances)):
-        kept = [
-            dataclasses.replace(u, audio_filepath=str(whole.audio_path(u))) for u in part if u.speaker not in left_out
-        ]
-        write_manifest(folder / f"{name}.jsonl", kept)
-    (folder / "corpus.yaml").write_bytes((whole.dir / "corpus.yaml").read_bytes())
-    return folder
+    """The corpus without some actors."""
+    train, val = ([u for u in rows if u.speaker not in left_out] for rows in (whole.train, whole.val))
+    return subset(dataclasses.replace(whole, train=train, val=val), folder)
 
 
 def trained(folder: Path, corpus: Path, chosen: argparse.Namespace) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 from nemo_ext import voices as voice_files
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import existing
 from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.types import BaseVoice
 from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice, now
@@ -75,8 +76,7 @@ def _checked(cfg: MigrateConfig) -> Path:
         raise NemoExtError(f"out={cfg.out} is the old checkpoint itself: give another name")
     voices = Path(cfg.voices or out.parent).expanduser()
     for option, folder in (("out", out.parent), ("voices", voices)):
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not there.is_dir():
+        if not (there := existing(folder)).is_dir():
             raise NemoExtError(f"{option}={getattr(cfg, option)} cannot be made: {there} is no folder")
     return out
 

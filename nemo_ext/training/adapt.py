@@ -28,6 +28,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException  # isort: sk
 from nemo_ext.corpus.progress import Progress, clock
 from nemo_ext.data.prepare import mel_statistics
 from nemo_ext.errors import NemoExtError
+from nemo_ext.machine import existing
 from nemo_ext.training import alignments, preflight
 from nemo_ext.training.adapt_config import AdaptConfig, Recipe, recipe_for
 from nemo_ext.training.adapt_data import Recordings, gather
@@ -188,16 +189,16 @@ def _checked(config: AdaptConfig) -> tuple[Path, Consent]:
         raise NemoExtError("give either corpus= (a folder that `nemo-ext corpus` made) or reference= (one clip)")
     if config.encoder and not config.reference:
         raise NemoExtError(f"encoder={config.encoder} is for reference=: leave it out")
-    idle = [name for name in _FOR_CORPUS if config.reference and getattr(config, name) != getattr(AdaptConfig(), name)]
-    if idle:
-        raise NemoExtError(
-            f"{idle[0]}={getattr(config, idle[0])} is for corpus=: from one clip nothing is learned or reported; "
-            "leave it out"
-        )
+    untouched = AdaptConfig()
+    for name in _FOR_CORPUS if config.reference else ():
+        if (given := getattr(config, name)) != getattr(untouched, name):
+            raise NemoExtError(
+                f"{name}={given} is for corpus=: from one clip nothing is learned or reported; leave it out"
+            )
     out = Path(config.out).expanduser()
     if out.suffix != SUFFIX:
         raise NemoExtError(f"out={config.out or 'nothing'} is no voice file: end it in {SUFFIX}, out=anna{SUFFIX}")
-    there = next(folder for folder in out.absolute().parents if folder.exists())
+    there = existing(out.parent)
     if out.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
         raise NemoExtError(f"out={config.out} cannot be written: choose a file in a folder of your own")
     try:

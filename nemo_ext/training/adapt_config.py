@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nemo_ext.config import option
 from nemo_ext.errors import NemoExtError
+from nemo_ext.training.config import PRECISIONS
 
 LEAST_SECONDS = 10.0  # of speech, held-out part included
 LEARN = ("embedding", "film", "all")
@@ -17,7 +18,7 @@ class AdaptTrainer:
 
     accelerator: str = option("cpu", "cpu or gpu")
     devices: int = option(1, "one: a voice is learned on one device")
-    precision: str = option("32", "32, bf16-mixed or 16-mixed", choices=("32", "bf16-mixed", "16-mixed"))
+    precision: str = option("32", "what is computed in", choices=PRECISIONS)
     max_steps: int | None = option(None, "optimizer steps at most; chosen from the length of the speech when left out")
     val_every: int | None = option(None, "look at the held-out utterances this often; chosen when left out", "steps")
     checkpoint_every: int = option(0, "no meaning here: the best vector is kept in memory")

@@ -10,6 +10,8 @@ from nemo_ext.data.augment import Augment
 from nemo_ext.text.config import TextConfig
 from nemo_ext.types import MelSpec
 
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")  # as Lightning names them
+
 
 @dataclass
 class TrainerOptions:
@@ -18,7 +20,7 @@ class TrainerOptions:
     accelerator: str = option("cpu", "cpu or gpu")
     devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves; 0: every GPU")
     num_nodes: int = option(1, "machines that train together; torchrun and srun say it themselves")
-    precision: str = option("32", "32, bf16-mixed or 16-mixed", choices=("32", "bf16-mixed", "16-mixed"))
+    precision: str = option("32", "what is computed in", choices=PRECISIONS)
     max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
     max_minutes: float | None = option(
         None, "instead of max_steps: as many steps as the measured speed allows; a resumed run keeps that number", "min"
