@@ -73,7 +73,7 @@ def test_values_are_of_their_kind_and_range():
     assert untrusted.whole_number(2, "it", 0, 2) == 2
     assert untrusted.string("ä", "it", 1) == "ä"
     for value in (float("nan"), float("inf"), 3, -1):
-        with pytest.raises(NemoExtError, match="it=.* is outside 0 to 2"):
+        with pytest.raises(NemoExtError, match=r"it=.* is outside 0 to 2"):
             untrusted.number(value, "it", 0, 2)
     for value in (True, "1", None, [1]):
         with pytest.raises(NemoExtError, match="not a number"):
