@@ -7,6 +7,8 @@ A job's options are a dataclass whose fields are made by `option`; conf/<job>.ya
 from __future__ import annotations
 
 import dataclasses
+import math
+import operator
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import field
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemo_ext import jobs
 from nemo_ext._arguments import Group, Typed, read, suggest
-from nemo_ext._options import Option, describe
+from nemo_ext._options import Option, describe, out_of_range
 from nemo_ext.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -30,11 +32,15 @@ def option(
     *,
     path: bool = False,
     choices: Sequence[str] = (),
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
 ) -> Any:
     """A field of a job's config dataclass, with what ``--help`` says of it.
 
     ``verbatim`` options (free text, names) are taken as typed, before Hydra's grammar sees them; so are ``path``
-    options, in which a leading ``~`` becomes the home folder. Any other value than ``choices`` is refused.
+    options, in which a leading ``~`` becomes the home folder. Any other value than ``choices`` is refused, and so is a
+    number below ``least``, not above ``above``, above ``most``, or not finite.
     """
     metadata = {
         "help": help,
@@ -42,10 +48,24 @@ def option(
         "verbatim": verbatim or path,
         "path": path,
         "choices": tuple(choices),
+        **limits(least, most, above),
     }
     if isinstance(default, list | dict | set):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def number(default: Any, least: float | None = None, most: float | None = None, *, above: float | None = None) -> Any:
+    """A field of a model's config dataclass with a range: of a number, or of each number in a list."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=limits(least, most, above))
+    return field(default=default, metadata=limits(least, most, above))
+
+
+def limits(least: float | None, most: float | None, above: float | None) -> dict[str, float]:
+    """Those that are given, by the names that `Option` has for them."""
+    given = {"least": least, "most": most, "above": above}
+    return {name: limit for name, limit in given.items() if limit is not None}
 
 
 def conf_dir() -> Path:
@@ -116,7 +136,22 @@ def conform(values: Any, cls: type, where: str = "") -> DictConfig:
         # A node as it stands: reading it would resolve an interpolation that only the whole config can.
         node: Any = given._get_node(key)
         _set(cfg, str(key), node if OmegaConf.is_config(node) else node._value(), known, where)
+    for name, described in known.items():
+        if why := described.refuses(_plain(cfg, name)):
+            raise UsageError(f"{where}{name}={_plain(cfg, name)} is {why}")
     return cfg
+
+
+def _plain(cfg: DictConfig, name: str) -> Any:
+    """The value at the dotted ``name``, a list as one; None for a reference that only the whole config can follow."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        value = OmegaConf.select(cfg, name)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException:
+        return None
 
 
 def _composed(job: str, cls: type, choices: dict[str, str | None], conf: Path) -> DictConfig:
@@ -241,7 +276,27 @@ def _instance(cfg: DictConfig, cls: type, typed: Typed) -> Any:
             owner = getattr(owner, name)
         exact = str(Path(text).expanduser()) if known[key].path and text.startswith("~") else text
         object.__setattr__(owner, last, exact)
+    if why := out_of_range(instance, known=known) or _not_finite(instance, known):
+        raise UsageError(why)
     return instance
+
+
+def _not_finite(instance: Any, known: dict[str, Option]) -> str:
+    """The first number in a free-form part that is none."""
+    for root in (option.name for option in known.values() if option.free):
+        part = operator.attrgetter(root)(instance)
+        for key in _leaves(part) if isinstance(part, dict) else ():
+            value = _value_at(part, key)
+            if isinstance(value, float) and not math.isfinite(value):
+                return f"{root}.{key}={value:g} is not a finite number"
+    return ""
+
+
+def _value_at(tree: Any, key: str) -> Any:
+    """The value at the dotted ``key``; None where a key has dots of its own."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
 
 
 def _writable(cfg: DictConfig) -> DictConfig:

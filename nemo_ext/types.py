@@ -24,9 +24,13 @@ SLOWEST = 0.25  # pace, a factor on the speed: what a person may ask for
 NO_FRAME = "no sound of this text lasts even one frame: ask for a lower pace or a weaker style"
 
 
-def _setting(default: Any, help: str, unit: str = "") -> Any:
-    """A field that tells the command line's ``--help`` what it is."""
-    return field(default=default, metadata={"help": help, "unit": unit})
+def _setting(default: Any, help: str, unit: str = "", **limits: float) -> Any:
+    """A field that tells the command line's ``--help`` what it is; ``limits``: least, most, above (_options.Option)."""
+    return field(default=default, metadata={"help": help, "unit": unit, **limits})
+
+
+def _limited(default: Any, **limits: float) -> Any:
+    return field(default=default, metadata=limits)
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,34 @@ class MelSpec:
     with a centred STFT, so ``n`` samples make ``n // hop_length + 1`` frames.
     """
 
-    sample_rate: int = _setting(22050, "of the audio", "Hz")
-    n_fft: int = _setting(1024, "length of the Fourier transform", "samples")
-    hop_length: int = _setting(256, "from one frame to the next", "samples")
-    win_length: int = _setting(1024, "Hann window", "samples")
-    n_mels: int = _setting(80, "mel bands")
-    f_min: float = _setting(0.0, "lower edge of the lowest band", "Hz")
-    f_max: float = _setting(8000.0, "upper edge of the highest band", "Hz")
-    mag_power: float = _setting(1.0, "exponent of the magnitudes")
-    log_guard: float = _setting(1e-5, "added before the logarithm")
+    sample_rate: int = _setting(22050, "of the audio", "Hz", least=1000, most=384_000)
+    n_fft: int = _setting(1024, "length of the Fourier transform", "samples", least=16, most=65_536)
+    hop_length: int = _setting(256, "from one frame to the next", "samples", least=1, most=65_536)
+    win_length: int = _setting(1024, "Hann window", "samples", least=1, most=65_536)
+    n_mels: int = _setting(80, "mel bands", least=1, most=1024)
+    f_min: float = _setting(0.0, "lower edge of the lowest band", "Hz", least=0.0)
+    f_max: float = _setting(8000.0, "upper edge of the highest band", "Hz", above=0.0)
+    mag_power: float = _setting(1.0, "exponent of the magnitudes", above=0.0, most=4.0)
+    log_guard: float = _setting(1e-5, "added before the logarithm", above=0.0, most=1.0)
+
+    def check(self) -> None:
+        """
+        Raises:
+            NemoExtError: settings that make no mel, each of which may be right by itself.
+        """
+        if self.win_length > self.n_fft:
+            raise NemoExtError(
+                f"win_length={self.win_length} is longer than n_fft={self.n_fft}: make it as long at most"
+            )
+        if self.hop_length > self.win_length:
+            raise NemoExtError(
+                f"hop_length={self.hop_length} is longer than win_length={self.win_length}: samples would be lost"
+            )
+        if not self.f_min < self.f_max <= self.sample_rate / 2:
+            raise NemoExtError(
+                f"f_min={self.f_min:g} and f_max={self.f_max:g} Hz are no band below half the sample rate, "
+                f"{self.sample_rate / 2:g} Hz"
+            )
 
     def frames(self, samples: int) -> int:
         """Number of mel frames that ``samples`` audio samples make."""
@@ -94,11 +117,11 @@ class BaseVoice:
 
     name: str
     language: str = "en"
-    pitch_mean: float = 0.0  # Hz, over voiced frames
-    pitch_std: float = 1.0  # Hz
+    pitch_mean: float = _limited(0.0, least=0.0, most=2000.0)  # Hz, over voiced frames
+    pitch_std: float = _limited(1.0, least=0.0, most=2000.0)  # Hz
     style: str | None = None
-    utterances: int = 0
-    seconds: float = 0.0
+    utterances: int = _limited(0, least=0)
+    seconds: float = _limited(0.0, least=0.0)
 
 
 @dataclass(frozen=True)

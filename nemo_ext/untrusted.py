@@ -18,7 +18,7 @@ from nemo_ext.errors import NemoExtError
 
 MOST_TEXT = 256 << 20  # bytes of a text file: a manifest of a million utterances has about as many
 _MOST_LINE = 1 << 20  # bytes of one line
-_MOST_NODES = 100_000  # of a YAML document, its aliases written out
+MOST_NODES = 100_000  # of a YAML document, its aliases written out
 _MOST_DEPTH = 60  # of nested containers
 
 
@@ -160,8 +160,8 @@ def _check_nesting(events: Iterator[Any], where: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MOST_DEPTH:
             raise NemoExtError(f"{where}: nested more than {_MOST_DEPTH} deep: it is not read")
-        if seen > 4 * _MOST_NODES:
-            raise NemoExtError(f"{where}: more than {_MOST_NODES} values: it is not read")
+        if seen > 4 * MOST_NODES:
+            raise NemoExtError(f"{where}: more than {MOST_NODES} values: it is not read")
 
 
 def check_size(document: Any, where: str) -> None:
@@ -171,8 +171,8 @@ def check_size(document: Any, where: str) -> None:
         NemoExtError: they do, or one contains itself.
     """
     for seen, _ in enumerate(nodes(document), 1):
-        if seen > _MOST_NODES:
-            raise NemoExtError(f"{where}: more than {_MOST_NODES} values, aliases written out: it is not read")
+        if seen > MOST_NODES:
+            raise NemoExtError(f"{where}: more than {MOST_NODES} values, aliases written out: it is not read")
 
 
 def nodes(document: Any) -> Iterator[Any]:

@@ -50,17 +50,19 @@ class EspeakStyle:
     """A way of speaking of the espeak corpus."""
 
     name: str = option("neutral", "the style's name in the manifest")
-    share: float = option(1.0, "how much of the corpus is in this style, relative to the others")
-    rate: int = option(165, "speed", unit="words a minute")
+    share: float = option(1.0, "how much of the corpus is in this style, relative to the others", above=0.0)
+    rate: int = option(165, "speed", unit="words a minute", least=20, most=1000)
     pitch: int = option(0, "added to the voice's base pitch", unit="0-99")
-    range: int = option(50, "how far the melody moves", unit="0-99")
+    range: int = option(50, "how far the melody moves", unit="0-99", least=0, most=99)
 
 
 @dataclass
 class EspeakOptions:
     """The corpus made on the spot (``recipe=espeak``)."""
 
-    sentences: int = option(600, "distinct sentences; each is read once, by one voice in one style")
+    sentences: int = option(
+        600, "distinct sentences; each is read once, by one voice in one style", least=1, most=1_000_000
+    )
     voices: list[EspeakVoice] = dataclasses.field(
         default_factory=lambda: [EspeakVoice("ada", "en-us+f3", 50), EspeakVoice("ben", "en-us+m3", 40)],
         metadata={"help": "speakers: name, voice, pitch", "unit": "", "verbatim": False},
@@ -86,9 +88,9 @@ class CorpusConfig:
     sample_rate: int = option(22050, "of the corpus; everything is resampled to it", unit="Hz")
     min_seconds: float = option(0.3, "shorter recordings are dropped", unit="s")
     val_fraction: float = option(0.05, "part of each voice that is kept for validation")
-    seed: int = option(0, "decides which utterances are for validation, and what espeak says")
+    seed: int = option(0, "decides which utterances are for validation, and what espeak says", least=0, most=2**32 - 1)
     strict: bool = option(False, "fail if anything at all is dropped")
-    processes: int = option(0, "how many to prepare recordings with; 0: one a core")
+    processes: int = option(0, "how many to prepare recordings with; 0: one a core", least=0, most=4096)
     csv: CsvOptions = dataclasses.field(default_factory=CsvOptions)
     vctk: VctkOptions = dataclasses.field(default_factory=VctkOptions)
     espeak: EspeakOptions = dataclasses.field(default_factory=EspeakOptions)

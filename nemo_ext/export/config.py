@@ -35,6 +35,6 @@ class ExportConfig:
     licence: str = option("", "of the models, told in the bundle: CC-BY-4.0, ...; unknown when left out", verbatim=True)
     riva: RivaConfig = field(default_factory=RivaConfig)
     verify: str = option("", "bundle to check instead: every hash, name, type, shape and voice", path=True)
-    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS")
+    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS", least=0, most=4096)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     triton: TritonConfig = field(default_factory=TritonConfig)

@@ -19,7 +19,11 @@ class MigrateConfig:
     speakers: str = option("", "names of the voices: a JSON file of name -> number, as NeMo's speakers.json", path=True)
     phoneme_dict: str = option("", "pronunciations, where the old file does not bring them", path=True)
     heteronyms: str = option("", "list of words with several pronunciations, where the old file has none", path=True)
-    pitch_mean: float = option(0.0, "mean F0 of the voices, where the old file does not tell; 0: unknown", "Hz")
-    pitch_std: float = option(0.0, "standard deviation of F0, where the old file does not tell; 0: unknown", "Hz")
+    pitch_mean: float = option(
+        0.0, "mean F0 of the voices, where the old file does not tell; 0: unknown", "Hz", least=0.0, most=2000.0
+    )
+    pitch_std: float = option(
+        0.0, "standard deviation of F0, where the old file does not tell; 0: unknown", "Hz", least=0.0, most=2000.0
+    )
     consent: str = option("unknown", "who agreed to the adapted voices: 'WHO; WHEN; USE'", verbatim=True)
     overwrite: bool = option(False, "whether files that are there are replaced")

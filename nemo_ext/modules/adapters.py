@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nemo_ext.config import number
 from nemo_ext.errors import NemoExtError
 from nemo_ext.voices import VoiceLayout
 
@@ -46,8 +47,8 @@ class AdapterConfig:
 
     kind: str = "none"  # none: embedding only; shared: down-projections in the model; linear: stock NeMo's
     film: bool = True  # shared: a scale and a shift behind every layer norm
-    rank: int = 32  # width of the bottleneck in encoder and decoder; 0: none
-    predictor_rank: int = 8  # in the predictors
+    rank: int = number(32, 0, 4096)  # width of the bottleneck in encoder and decoder; 0: none
+    predictor_rank: int = number(8, 0, 4096)  # in the predictors
     activation: str = "relu"
     norm_position: str = "pre"  # linear: where NeMo's adapter normalises, pre or post
     parts: list[str] = field(

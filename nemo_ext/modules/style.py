@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nemo_ext.config import number
 from nemo_ext.errors import NemoExtError
 from nemo_ext.modules.alignment import mask_from_lens
 
@@ -37,17 +38,21 @@ _LEAST_DEVIATION = 0.1  # of a mel band, in natural log: a band that hardly move
 class StyleConfig:
     """Global style tokens: conf/model/style/*.yaml."""
 
-    tokens: int = 0  # how many; 0: the model has no style
-    size: int = 32  # S, length of the style vector
-    heads: int = 4  # of the attention over the tokens; S is a multiple of it
-    width: int = 64  # channels of the reference encoder
-    layers: int = 3  # convolutions, each of which halves the number of frames
-    kernel_size: int = 5  # frames
-    dropout: float = 0.2  # in the reference encoder
-    unstyled: float = 0.1  # share of the training utterances that are given no style, so that none can be asked for
-    own: float = 0.2  # share of the training references centred on themselves, as an unknown speaker's are
-    adversary: float = 0.3  # factor on the reversed gradient of the speaker classifier; 0: none
-    labels: float = 1.0  # weight of the style classifier, where the manifest has labels; 0: none
+    tokens: int = number(0, 0, 4096)  # how many; 0: the model has no style
+    size: int = number(32, 1, 8192)  # S, length of the style vector
+    heads: int = number(4, 1, 1024)  # of the attention over the tokens; S is a multiple of it
+    width: int = number(64, 1, 8192)  # channels of the reference encoder
+    layers: int = number(3, 0, 64)  # convolutions, each of which halves the number of frames
+    kernel_size: int = number(5, 1, 255)  # frames
+    dropout: float = number(0.2, 0.0, 0.99)  # in the reference encoder
+    unstyled: float = number(
+        0.1, 0.0, 1.0
+    )  # share of the training utterances that are given no style, so that none can be asked for
+    own: float = number(
+        0.2, 0.0, 1.0
+    )  # share of the training references centred on themselves, as an unknown speaker's are
+    adversary: float = number(0.3, 0.0)  # factor on the reversed gradient of the speaker classifier; 0: none
+    labels: float = number(1.0, 0.0)  # weight of the style classifier, where the manifest has labels; 0: none
 
 
 class StyleEncoder(nn.Module):

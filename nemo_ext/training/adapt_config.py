@@ -17,15 +17,19 @@ class AdaptTrainer:
     """How to adapt: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
 
     accelerator: str = option("cpu", "cpu or gpu")
-    devices: int = option(1, "one: a voice is learned on one device")
+    devices: int = option(1, "one: a voice is learned on one device", least=0, most=4096)
     precision: str = option("32", "what is computed in", choices=PRECISIONS)
-    max_steps: int | None = option(None, "optimizer steps at most; chosen from the length of the speech when left out")
-    val_every: int | None = option(None, "look at the held-out utterances this often; chosen when left out", "steps")
-    checkpoint_every: int = option(0, "no meaning here: the best vector is kept in memory")
-    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS")
-    workers: int = option(0, "processes that load data; 0 loads in the process that adapts")
-    log_every: int = option(10, "write losses this often", "steps")
-    gradient_clip: float = option(1000.0, "largest norm of the gradient")
+    max_steps: int | None = option(
+        None, "optimizer steps at most; chosen from the length of the speech when left out", least=1
+    )
+    val_every: int | None = option(
+        None, "look at the held-out utterances this often; chosen when left out", "steps", least=1
+    )
+    checkpoint_every: int = option(0, "no meaning here: the best vector is kept in memory", least=0)
+    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS", least=0, most=4096)
+    workers: int = option(0, "processes that load data; 0 loads in the process that adapts", least=0, most=1024)
+    log_every: int = option(10, "write losses this often", "steps", least=1)
+    gradient_clip: float = option(1000.0, "largest norm of the gradient", above=0.0)
 
 
 @dataclass
@@ -43,20 +47,25 @@ class AdaptConfig:
     consent: str = option("", "who agreed, when, to what use: 'WHO; WHEN; USE', or unknown", verbatim=True)
     speaker: str = option("", "whose recordings to take from a corpus of several speakers", verbatim=True)
     learn: str = option("all", "what of the voice is learned", choices=LEARN)
-    lr: float | None = option(None, "learning rate of adapters; chosen from the length of the speech when left out")
-    embedding_lr: float | None = option(None, "learning rate of the speaker embedding; likewise")
-    decay: float | None = option(None, "weight decay towards the nearest base voice; likewise")
+    lr: float | None = option(
+        None, "learning rate of adapters; chosen from the length of the speech when left out", above=0.0
+    )
+    embedding_lr: float | None = option(None, "learning rate of the speaker embedding; likewise", above=0.0)
+    decay: float | None = option(None, "weight decay towards the nearest base voice; likewise", least=0.0)
     patience: int = option(6, "stop after so many looks at the held-out utterances without a better one; 0: never")
     aligner_steps: int | None = option(
-        None, "steps for which a copy of the aligner learns from the recordings; 0: none; chosen when left out", "steps"
+        None,
+        "steps for which a copy of the aligner learns from the recordings; 0: none; chosen when left out",
+        "steps",
+        least=0,
     )
-    frames_per_batch: int = option(2000, "budget of a batch, padding included", "mel frames")
+    frames_per_batch: int = option(2000, "budget of a batch, padding included", "mel frames", least=1)
     pitch_method: str = option("dio", "dio (fast), harvest or pyin")
-    pitch_f_min: float = option(65.0, "lowest pitch searched for", "Hz")
-    pitch_f_max: float = option(600.0, "highest pitch searched for", "Hz")
+    pitch_f_min: float = option(65.0, "lowest pitch searched for", "Hz", least=10.0, most=2000.0)
+    pitch_f_max: float = option(600.0, "highest pitch searched for", "Hz", least=20.0, most=4000.0)
     vocoder: str = option("", "vocoder for the report's audio, a .nemo file; Griffin-Lim without one", path=True)
     report: bool = option(True, "write a report beside the voice file")
-    seed: int = option(0, "of the order of batches")
+    seed: int = option(0, "of the order of batches", least=0, most=2**32 - 1)
     trainer: AdaptTrainer = field(default_factory=AdaptTrainer)
 
 

@@ -18,35 +18,57 @@ class TrainerOptions:
     """How to train: conf/trainer/*.yaml. The names that Lightning's Trainer has mean what they mean there."""
 
     accelerator: str = option("cpu", "cpu or gpu")
-    devices: int = option(1, "how many of them on each node; torchrun and srun say it themselves; 0: every GPU")
-    num_nodes: int = option(1, "machines that train together; torchrun and srun say it themselves")
+    devices: int = option(
+        1, "how many of them on each node; torchrun and srun say it themselves; 0: every GPU", least=0, most=4096
+    )
+    num_nodes: int = option(
+        1, "machines that train together; torchrun and srun say it themselves", least=1, most=100_000
+    )
     precision: str = option("32", "what is computed in", choices=PRECISIONS)
-    max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included")
+    max_steps: int = option(1000, "optimizer steps of the whole training, resumed parts included", least=1)
     max_minutes: float | None = option(
-        None, "instead of max_steps: as many steps as the measured speed allows; a resumed run keeps that number", "min"
+        None,
+        "instead of max_steps: as many steps as the measured speed allows; a resumed run keeps that number",
+        "min",
+        above=0.0,
     )
-    measure_seconds: float = option(4.0, "measure speed and memory this long before the start; 0: not at all", "s")
-    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS")
+    measure_seconds: float = option(
+        4.0, "measure speed and memory this long before the start; 0: not at all", "s", least=0.0, most=3600.0
+    )
+    threads: int = option(0, "CPU threads; 0: one a core, or OMP_NUM_THREADS", least=0, most=4096)
     workers: int = option(
-        0, "processes that load data; 0 loads in the training process; with loader=dali: threads of DALI, at least 1"
+        0,
+        "processes that load data; 0 loads in the training process; with loader=dali: threads of DALI, at least 1",
+        least=0,
+        most=1024,
     )
-    val_every: int = option(500, "validate, draw pictures and curves this often", "steps")
-    checkpoint_every: int = option(500, "write a checkpoint this often", "steps")
-    keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep")
+    val_every: int = option(500, "validate, draw pictures and curves this often", "steps", least=1)
+    checkpoint_every: int = option(500, "write a checkpoint this often", "steps", least=1)
+    keep_checkpoints: int = option(2, "how many of the newest checkpoints to keep", least=1)
     fused: bool = option(True, "optimizers update all weights in one pass, where torch has such a form of them")
     compile: bool = option(
         False,
         "torch.compile a vocoder's networks, for about a minute; whether its steps are then faster is to be tried",
     )
-    log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps")
-    accumulate: int = option(1, "take a batch in so many parts that are added up; for acoustic models", "parts")
+    log_every: int = option(10, "write losses to metrics.jsonl and the logger this often", "steps", least=1)
+    accumulate: int = option(
+        1, "take a batch in so many parts that are added up; for acoustic models", "parts", least=1, most=65_536
+    )
     ema: float = option(
-        0.0, "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none"
+        0.0,
+        "validate and save the mean of the weights over the last steps, which keeps this share of itself; 0: none",
+        least=0.0,
+        most=0.999999,
     )
     objective_every: int | None = option(
-        None, "speak and measure a few sentences this often; 0: never; left out: 5 on GPUs, else never", "validations"
+        None,
+        "speak and measure a few sentences this often; 0: never; left out: 5 on GPUs, else never",
+        "validations",
+        least=0,
     )
-    gradient_clip: float = option(1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip")
+    gradient_clip: float = option(
+        1000.0, "largest norm of the gradient; vocoders have their own, model.gradient_clip", above=0.0
+    )
 
 
 @dataclass
@@ -56,7 +78,7 @@ class StrategyOptions:
     name: str = option("auto", "auto (one process alone, else ddp), ddp or fsdp")
     static_graph: bool = option(True, "ddp: every step uses the same weights; not for vocoders, nor with accumulate")
     bucket_views: bool = option(True, "ddp: gradients lie in the buckets that are sent, which saves a copy")
-    bucket_megabytes: int = option(25, "ddp: gradients sent at once", "MB")
+    bucket_megabytes: int = option(25, "ddp: gradients sent at once", "MB", least=1, most=65_536)
 
 
 @dataclass
@@ -74,8 +96,8 @@ class FeatureOptions:
 
     mel: MelSpec = field(default_factory=MelSpec)
     pitch_method: str = option("dio", "dio (fast), harvest or pyin")
-    pitch_f_min: float = option(65.0, "lowest pitch searched for", "Hz")
-    pitch_f_max: float = option(600.0, "highest pitch searched for", "Hz")
+    pitch_f_min: float = option(65.0, "lowest pitch searched for", "Hz", least=10.0, most=2000.0)
+    pitch_f_max: float = option(600.0, "highest pitch searched for", "Hz", least=20.0, most=4000.0)
 
 
 @dataclass
@@ -86,9 +108,9 @@ class TrainConfig:
     out: str = option("", "folder for model.nemo, checkpoints and logs; the same again resumes", path=True)
     init: str = option("", "start from the weights in this .nemo, or in this checkpoint of a training", path=True)
     acoustic: str = option("", "teach a vocoder the mels that this acoustic model (.nemo) predicts", path=True)
-    seed: int = option(0, "of weights, order and dropout")
+    seed: int = option(0, "of weights, order and dropout", least=0, most=2**32 - 1)
     frames_per_batch: int = option(
-        6000, "budget of an acoustic model's batch, padding included, over all devices", "mel frames"
+        6000, "budget of an acoustic model's batch, padding included, over all devices", "mel frames", least=1
     )
     loader: str = option(
         "torch", "who reads recordings and makes mels: torch, or NVIDIA DALI as it goes", choices=("torch", "dali")

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nemo_ext.config import number
 from nemo_ext.models.stock import stock_preprocessor
 from nemo_ext.modules.adapters import AdapterConfig
 from nemo_ext.modules.style import StyleConfig
@@ -18,14 +19,14 @@ from nemo_ext.types import MelSpec
 class FastPitchLosses:
     """Weights of the losses, and when the binarisation loss sets in."""
 
-    mel: float = 1.0  # mean squared error of the log-mel
-    duration: float = 0.1  # mean squared error of log(durations + 1)
-    pitch: float = 0.1  # mean squared error of the normalized pitch per token
-    energy: float = 0.1  # mean squared error of log(energy + 1) per token
-    align: float = 1.0  # forward sum over all monotonic paths
-    bin: float = 1.0  # -log of the soft attention along the chosen path
-    bin_from_step: int = 0  # optimizer step from which the binarisation loss is weighed in
-    bin_warmup_steps: int = 1000  # steps over which its weight rises to `bin`
+    mel: float = number(1.0, 0.0)  # mean squared error of the log-mel
+    duration: float = number(0.1, 0.0)  # mean squared error of log(durations + 1)
+    pitch: float = number(0.1, 0.0)  # mean squared error of the normalized pitch per token
+    energy: float = number(0.1, 0.0)  # mean squared error of log(energy + 1) per token
+    align: float = number(1.0, 0.0)  # forward sum over all monotonic paths
+    bin: float = number(1.0, 0.0)  # -log of the soft attention along the chosen path
+    bin_from_step: int = number(0, 0)  # optimizer step from which the binarisation loss is weighed in
+    bin_warmup_steps: int = number(1000, 0)  # steps over which its weight rises to `bin`
 
 
 @dataclass
@@ -34,7 +35,7 @@ class VoiceEncoder:
 
     name: str = ""  # resemblyzer, or a .nemo file's name
     identity: str = ""  # hash of weights and method
-    size: int = 0  # E
+    size: int = number(0, 0, 65_536)  # E
     spec: str = ""  # where it was when the model was trained
 
 
@@ -44,20 +45,20 @@ class FastPitchConfig:
 
     _target_: str = "nemo_ext.models.acoustic.fastpitch.FastPitch"
     name: str = "fastpitch"
-    width: int = 384  # channels of embeddings, encoder and decoder
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    heads: int = 1
-    head_width: int = 64  # channels of an attention head
-    feedforward_width: int = 1536  # channels inside the convolutional feed-forward
-    kernel_size: int = 3  # of the convolutional feed-forward, frames or tokens
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    predictor_width: int = 256  # channels of duration, pitch and energy predictors
-    predictor_layers: int = 2
-    aligner_width: int = 80  # channels in which mel and text are compared
-    aligner_temperature: float = 0.0005
-    max_token_duration: int = 75  # frames
+    width: int = number(384, 1, 8192)  # channels of embeddings, encoder and decoder
+    encoder_layers: int = number(6, 1, 128)
+    decoder_layers: int = number(6, 1, 128)
+    heads: int = number(1, 1, 128)
+    head_width: int = number(64, 1, 4096)  # channels of an attention head
+    feedforward_width: int = number(1536, 1, 65_536)  # channels inside the convolutional feed-forward
+    kernel_size: int = number(3, 1, 255)  # of the convolutional feed-forward, frames or tokens
+    dropout: float = number(0.1, 0.0, 0.99)
+    attention_dropout: float = number(0.1, 0.0, 0.99)
+    predictor_width: int = number(256, 1, 8192)  # channels of duration, pitch and energy predictors
+    predictor_layers: int = number(2, 1, 128)
+    aligner_width: int = number(80, 1, 8192)  # channels in which mel and text are compared
+    aligner_temperature: float = number(0.0005, above=0.0)
+    max_token_duration: int = number(75, 1, 10_000)  # frames
     voice_encoder: str = ""  # resemblyzer or PATH.nemo: voices are that speaker encoder's; empty: a learned table
     voice_conditions: list[str] = field(default_factory=lambda: ["encoder", "decoder", "predictors", "aligner"])
     voice_adapters: AdapterConfig = field(default_factory=AdapterConfig)

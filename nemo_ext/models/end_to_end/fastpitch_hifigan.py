@@ -21,6 +21,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from nemo_ext.config import number
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.spectral import mel_l1
 from nemo_ext.models.acoustic import fastpitch_parts
@@ -37,7 +38,7 @@ from nemo_ext.types import AcousticOutput, Batch, Preview, check_mels
 class FastPitchHifiGanLosses(VocoderLosses):
     """The vocoder's weights, over segments of the predicted mel, and the acoustic model's."""
 
-    acoustic: float = 1.0  # of the sum of FastPitch's own losses, model.fastpitch.losses
+    acoustic: float = number(1.0, 0.0)  # of the sum of FastPitch's own losses, model.fastpitch.losses
 
 
 @dataclass

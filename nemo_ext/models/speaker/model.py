@@ -23,6 +23,7 @@ from nemo.collections.asr.models.label_models import EncDecSpeakerLabelModel  # 
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.audio.mel import log_mel
+from nemo_ext.config import number
 from nemo_ext.losses.speaker import additive_angular_margin
 from nemo_ext.models.logged import log_training, log_validation
 from nemo_ext.models.stock import stock_mel_spec, stock_preprocessor
@@ -35,14 +36,14 @@ class SpeakerConfig:
 
     _target_: str = "nemo_ext.models.speaker.model.SpeakerModel"
     name: str = "speaker"
-    channels: int = 1024  # of the time-delay layers; a multiple of 8
-    layers: int = 3  # time-delay layers with squeeze and excitation
-    attention_channels: int = 128  # of the pooling over time
-    embedding: int = 192  # E
-    crop_seconds: float = 2.0  # s of a training crop
-    batch_size: int = 32  # crops in a batch
-    scale: float = 30.0  # of the cosines in the loss
-    margin: float = 0.2  # radians, in the loss
+    channels: int = number(1024, 8, 65_536)  # of the time-delay layers; a multiple of 8
+    layers: int = number(3, 1, 64)  # time-delay layers with squeeze and excitation
+    attention_channels: int = number(128, 1, 8192)  # of the pooling over time
+    embedding: int = number(192, 1, 65_536)  # E
+    crop_seconds: float = number(2.0, above=0.0, most=600.0)  # s of a training crop
+    batch_size: int = number(32, 1, 100_000)  # crops in a batch
+    scale: float = number(30.0, above=0.0)  # of the cosines in the loss
+    margin: float = number(0.2, 0.0, 3.15)  # radians, in the loss
     optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
 
 

@@ -24,6 +24,7 @@ from nemo.collections.tts.models.base import Vocoder  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.audio.mel import log_mel
+from nemo_ext.config import number
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from nemo_ext.losses.spectral import full_band, mel_l1, multi_resolution_stft
@@ -39,24 +40,24 @@ _TRAINING_ONLY = ("discriminators.", "mpd.", "msd.", "audio_to_melspec_precessor
 class VocoderLosses:
     """Weights of the losses; the adversarial ones count from ``adversarial_from_step``."""
 
-    mel: float = 45.0  # L1 of the log-mels up to half the sample rate
-    stft: float = 0.0  # spectral convergence and log-magnitude L1, mean over stft_n_ffts
-    stft_n_ffts: list[int] = field(default_factory=lambda: [512, 1024, 2048])  # samples
+    mel: float = number(45.0, 0.0)  # L1 of the log-mels up to half the sample rate
+    stft: float = number(0.0, 0.0)  # spectral convergence and log-magnitude L1, mean over stft_n_ffts
+    stft_n_ffts: list[int] = number([512, 1024, 2048], 16, 65_536)  # samples
     adversarial: str = "lsgan"  # lsgan or hinge
-    generator: float = 1.0  # sum over discriminators
-    feature_matching: float = 2.0  # sum over discriminators and their layers
+    generator: float = number(1.0, 0.0)  # sum over discriminators
+    feature_matching: float = number(2.0, 0.0)  # sum over discriminators and their layers
 
 
 @dataclass
 class GanVocoderConfig:
     """What both vocoders let a person choose."""
 
-    segment_frames: int = 32  # mel frames of a training segment
-    batch_size: int = 16  # segments in a batch
-    adversarial_from_step: int | None = 0  # batch from which the discriminators take part; null: never
-    discriminator_warmup: int = 0  # batches that they learn before the generator listens to them
+    segment_frames: int = number(32, 1, 100_000)  # mel frames of a training segment
+    batch_size: int = number(16, 1, 100_000)  # segments in a batch
+    adversarial_from_step: int | None = number(0, 0)  # batch from which the discriminators take part; null: never
+    discriminator_warmup: int = number(0, 0)  # batches that they learn before the generator listens to them
     small_discriminators: bool = False  # a sixteenth of the channels, for toys and tests
-    gradient_clip: float = 1000.0  # norm of the generator's, and of the discriminators', gradient
+    gradient_clip: float = number(1000.0, above=0.0)  # norm of the generator's, and of the discriminators', gradient
     losses: VocoderLosses = field(default_factory=VocoderLosses)
     optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
 

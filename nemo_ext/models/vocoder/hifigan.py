@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from nemo_ext.config import number
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.stock import stock_mel_spec
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig
@@ -37,11 +38,11 @@ class HifiGanConfig(GanVocoderConfig):
 
     _target_: str = "nemo_ext.models.vocoder.hifigan.HifiGan"
     name: str = "hifigan"
-    resblock: int = 1  # the paper's residual block: 1, of pairs of convolutions, or 2, of single ones
-    upsample_rates: list[int] = field(default_factory=lambda: [8, 8, 2, 2])  # factors; their product is the mel's hop
-    upsample_kernel_sizes: list[int] = field(default_factory=lambda: [16, 16, 4, 4])  # samples
-    upsample_initial_channel: int = 512  # halved by each upsampling
-    resblock_kernel_sizes: list[int] = field(default_factory=lambda: [3, 7, 11])  # samples
+    resblock: int = number(1, 1, 2)  # the paper's residual block: 1, of pairs of convolutions, or 2, of single ones
+    upsample_rates: list[int] = number([8, 8, 2, 2], 1, 1024)  # factors; their product is the mel's hop
+    upsample_kernel_sizes: list[int] = number([16, 16, 4, 4], 1, 4096)  # samples
+    upsample_initial_channel: int = number(512, 1, 65_536)  # halved by each upsampling
+    resblock_kernel_sizes: list[int] = number([3, 7, 11], 1, 255)  # samples
     resblock_dilation_sizes: list[list[int]] = field(default_factory=lambda: [[1, 3, 5]] * 3)  # samples
 
 

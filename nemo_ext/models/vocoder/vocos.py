@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from nemo_ext.config import number
 from nemo_ext.losses.pitch import pitch_loss
 from nemo_ext.models.vocoder.gan import GanVocoder, GanVocoderConfig, VocoderLosses
 from nemo_ext.modules.discriminators import MultiPeriod, MultiResolution
@@ -25,12 +26,12 @@ class VocosConfig(GanVocoderConfig):
 
     _target_: str = "nemo_ext.models.vocoder.vocos.Vocos"
     name: str = "vocos"
-    width: int = 512  # channels between the blocks
-    hidden_width: int = 1536  # channels inside a block
-    layers: int = 8  # ConvNeXt blocks
-    kernel_size: int = 7  # frames, odd
+    width: int = number(512, 1, 8192)  # channels between the blocks
+    hidden_width: int = number(1536, 1, 65_536)  # channels inside a block
+    layers: int = number(8, 1, 128)  # ConvNeXt blocks
+    kernel_size: int = number(7, 1, 255)  # frames, odd
     harmonic: bool = True  # add the harmonics of a pitch that the generator reads off the mel
-    discriminator_n_ffts: list[int] = field(default_factory=lambda: [512, 1024, 2048])  # samples
+    discriminator_n_ffts: list[int] = number([512, 1024, 2048], 16, 65_536)  # samples
     losses: VocoderLosses = field(
         default_factory=lambda: VocoderLosses(stft=15.0, adversarial="hinge", generator=0.2, feature_matching=0.2)
     )
