@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import logging
 import os
+import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nemo_ext import allowed, nemo_archive
 from nemo_ext.errors import NemoExtError
+from nemo_ext.untrusted import shown
 
 # Telemetry: NeMo starts NVIDIA's OneLogger at import, which announces itself on two lines in every process.
 # It sends nothing without an exporter; its loggers are silenced before NeMo is imported.
@@ -28,35 +33,39 @@ for _name in (
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # third-party deprecations at import are not our users' business
     import torch
-    from nemo.core.classes import ModelPT
     from nemo.core.classes import common as _common
     from nemo.utils import logging as nemo_logging
+    from nemo.utils import model_utils
+    from omegaconf import OmegaConf
 
 # The logger itself: NeMo's own setLevel changes handlers too, also those that belong to somebody else.
 _nemo_logger = logging.getLogger("nemo_logger")
 
-# Every class that a .nemo may name beside NeMo's own, and the stock class whose checkpoints it restores. NeMo 3 builds
-# only targets whose path starts with an allowed prefix and whose class is a Module: the prefixes added here are whole
-# paths of single classes, so that a stranger's file gains nothing else.
-MODELS: dict[str, str | None] = {
-    "nemo_ext.models.acoustic.fastpitch.FastPitch": "nemo.collections.tts.models.fastpitch.FastPitchModel",
-    "nemo_ext.models.vocoder.hifigan.HifiGan": "nemo.collections.tts.models.hifigan.HifiGanModel",
-    "nemo_ext.models.vocoder.vocos.Vocos": None,
-    "nemo_ext.models.end_to_end.fastpitch_hifigan.FastPitchHifiGan": None,
+
+@dataclass(frozen=True)
+class _Model:
+    """A class that a ``.nemo`` may be a model of."""
+
+    stock: str | None  # the stock class whose checkpoints it restores
+    may_have: allowed.Part
+
+
+MODELS: dict[str, _Model] = {
+    "nemo_ext.models.acoustic.fastpitch.FastPitch": _Model(
+        "nemo.collections.tts.models.fastpitch.FastPitchModel", allowed.FASTPITCH
+    ),
+    "nemo_ext.models.vocoder.hifigan.HifiGan": _Model(
+        "nemo.collections.tts.models.hifigan.HifiGanModel", allowed.HIFIGAN
+    ),
+    "nemo_ext.models.vocoder.vocos.Vocos": _Model(None, allowed.VOCOS),
+    "nemo_ext.models.end_to_end.fastpitch_hifigan.FastPitchHifiGan": _Model(None, allowed.END_TO_END),
     # TitaNet, ECAPA and SpeakerNet are all of this stock class
-    "nemo_ext.models.speaker.model.SpeakerModel": ("nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel"),
+    "nemo_ext.models.speaker.model.SpeakerModel": _Model(
+        "nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel", allowed.SPEAKER
+    ),
 }
+# So that NeMo's own ``restore_from`` takes our files too; ours goes by `allowed`, which is narrower.
 _common.ALLOWED_TARGET_PREFIXES.extend(path for path in MODELS if path not in _common.ALLOWED_TARGET_PREFIXES)
-
-
-def _class_for(target: str) -> type[Any] | None:
-    """Our class for a checkpoint's ``target``: itself, or the one that restores this stock class."""
-    for ours, stock in MODELS.items():
-        if target in (ours, stock):
-            module, _, name = ours.rpartition(".")
-            found: type[Any] = getattr(importlib.import_module(module), name)
-            return found
-    return None
 
 
 def quiet(level: int = logging.ERROR) -> None:
@@ -107,43 +116,171 @@ def experiment(trainer: Any, settings: Mapping[str, Any]) -> None:
 def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """The model in the ``.nemo`` file at ``path``, in evaluation mode on ``device``.
 
-    A checkpoint of stock NeMo's FastPitch, HiFi-GAN or speaker model comes back as our class for it.
+    A checkpoint of stock NeMo's FastPitch, HiFi-GAN or speaker model comes back as our class for it. The file is
+    anybody's: nothing in it is run, and nothing outside it is read.
 
     Raises:
-        NemoExtError: the file is missing, damaged, of a class that is not ours, or names a ``_target_`` outside
-            the allow-list.
+        NemoExtError: the file is missing, damaged, of a class that is not ours, names a class that a part of such a
+            model may not be, or its weights do not fit.
     """
-    path = Path(path).expanduser().resolve()
-    if not path.is_file():
-        raise NemoExtError(f"no model at {path}: give the path of a .nemo file")
+    archive = nemo_archive.read(path)
+    path = archive.path.resolve()
+    ours = next((ours for ours, model in MODELS.items() if archive.target in (ours, model.stock)), None)
+    if ours is None:
+        raise NemoExtError(
+            f"{path} names {shown(archive.target)} (target), which is outside the allow-list: it is none of our models; "
+            f"known: {', '.join(sorted(MODELS))}"
+        )
+    where = f"{path}: its {nemo_archive.CONFIG}"
+    config, files = allowed.checked(archive.config, MODELS[ours].may_have, where)
+    module, _, name = ours.rpartition(".")
+    cls: Any = getattr(importlib.import_module(module), name)
+    artifacts = _Artifacts.of(files, archive)
+    with artifacts.there(config):
+        model = build(cls, {**config, "target": ours}, path, archive.weights)
+    artifacts.forget(model)
+    load(model, archive.weights, path)
+    model.origin = f"{path.parent.name}/{path.name}"
+    return model.to(torch.device(device)).eval()
+
+
+def build(cls: Any, config: Mapping[str, Any], path: Path, weights: Mapping[str, torch.Tensor]) -> Any:
+    """A model of ``cls`` with a configuration that the file at ``path`` gave, and which ``weights`` are to fit.
+
+    It is made without memory for its weights first: a configuration may ask for more of them than the machine has.
+
+    Raises:
+        NemoExtError: the configuration makes no such model, or one that is larger than its weights.
+    """
+    where = f"{path}: its {nemo_archive.CONFIG}"
+    settings: dict[str, Any] = cls.check_config(dict(config), where)
     try:
+        with _quietly(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about initialising what has no elements
+            with torch.random.fork_rng(devices=[]), _at_most(weights, path), torch.device("meta"):
+                cls(OmegaConf.create(settings))
         with _quietly():
-            config = ModelPT.restore_from(str(path), return_config=True)
-            _refuse_foreign_targets(config, path)
-            target = str(config["target"]) if "target" in config else "nameless"
-            cls = _class_for(target)
-            if cls is None:
-                raise NemoExtError(
-                    f"{path} holds a '{target}' model, which is none of ours; known: {', '.join(sorted(MODELS))}"
-                )
-            model = cls.restore_from(str(path), map_location=torch.device(device))
+            return cls(OmegaConf.create(settings))
     except NemoExtError:
         raise
     except Exception as error:
-        # A restore that fails half-way leaves NeMo's global flag up, and the next model made in this process
-        # would silently get no training data.
-        ModelPT._set_model_restore_state(is_being_restored=False)
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise NemoExtError(f"{path} cannot be restored: {first_line[:300]}; make it again or copy it again") from error
-    model.origin = f"{path.parent.name}/{path.name}"
-    return model.eval()
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise NemoExtError(f"{where} makes no model: {type(error).__name__} {reason[:240]}") from error
 
 
-def build(cls: Any, config: Any, path: Path) -> Any:
-    """A model of ``cls`` from a configuration that a file at ``path`` gave, refused where it names foreign code."""
-    with _quietly():
-        _refuse_foreign_targets(config, path)
-        return cls(config)
+def load(model: Any, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Give ``model`` the ``weights`` of the file at ``path``.
+
+    Raises:
+        NemoExtError: some are missing, too many, or of another shape.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise NemoExtError(f"{path}: its weights do not fit its configuration: {reason[:240]}") from error
+
+
+@contextlib.contextmanager
+def _at_most(weights: Mapping[str, torch.Tensor], path: Path) -> Iterator[None]:
+    """Refuse a model that grows beyond what ``weights`` can fill, while it is being made."""
+    most = 2 * sum(weight.numel() for weight in weights.values()) + 10_000_000
+    parts, elements = itertools.count(), 0
+    refusal = NemoExtError(f"{path}: its {nemo_archive.CONFIG} describes a larger model than its weights: not loaded")
+
+    def count(_module: Any, _name: str, found: Any) -> None:
+        nonlocal elements
+        elements += found.numel() if isinstance(found, torch.Tensor) else 0
+        if elements > most or next(parts) > 40 * len(weights) + 4000:
+            raise refusal
+
+    hooks = torch.nn.modules.module
+    handles = [
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count),
+        hooks.register_module_module_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@dataclass
+class _Artifacts:
+    """The files of a model, which are on a disk only while it is made and while it is saved."""
+
+    contents: dict[str, tuple[str, bytes]]  # dotted key -> name and content
+
+    @classmethod
+    def of(cls, files: Mapping[str, str], archive: nemo_archive.NemoArchive) -> _Artifacts:
+        """Those that ``files`` (dotted key -> name) names, from ``archive``.
+
+        Raises:
+            NemoExtError: one is not in the archive.
+        """
+        by_name = {name.rpartition("/")[2]: content for name, content in archive.artifacts.items()}
+        for key, name in files.items():
+            if name not in by_name:
+                raise NemoExtError(
+                    f"{archive.path}: its '{key}' is {shown(name)}, which is not in the archive: files elsewhere are "
+                    "not read; get the whole model"
+                )
+        return cls({key: (name, by_name[name]) for key, name in files.items()})
+
+    @contextlib.contextmanager
+    def there(self, config: dict[str, Any]) -> Iterator[None]:
+        """Put them on a disk, and their paths into ``config``."""
+        with self.on_disk() as paths:
+            for key, path in paths.items():
+                *parents, last = key.split(".")
+                owner = config
+                for name in parents:
+                    owner = owner[name]
+                owner[last] = path
+            yield
+
+    @contextlib.contextmanager
+    def on_disk(self) -> Iterator[dict[str, str]]:
+        """Their paths by dotted key, for as long as this lasts."""
+        if not self.contents:
+            yield {}
+            return
+        with tempfile.TemporaryDirectory(prefix="nemo-ext-") as folder:
+            paths = {}
+            for number, (key, (name, content)) in enumerate(self.contents.items()):
+                # NeMo puts a hash before the name of each artifact, and will again
+                path = Path(folder) / str(number) / re.sub(r"^[0-9a-f]{32}_|[^\w.-]", "", name)
+                path.parent.mkdir()
+                path.write_bytes(content)
+                paths[key] = str(path)
+            yield paths
+
+    def forget(self, model: Any) -> None:
+        """Take the paths out of ``model``, which keeps the contents for when it is saved."""
+        for key, (name, _) in self.contents.items():
+            OmegaConf.update(model._cfg, key, f"nemo:{name}", force_add=True)
+        model.artifacts = {}
+        model.kept_artifacts = self
+
+
+@contextlib.contextmanager
+def _with_artifacts(model: Any) -> Iterator[None]:
+    """Let NeMo find the files of a restored ``model`` while it saves it."""
+    kept: _Artifacts | None = getattr(model, "kept_artifacts", None)
+    if kept is None:
+        yield
+        return
+    with kept.on_disk() as paths:
+        for key, path in paths.items():
+            item = model_utils.ArtifactItem()
+            item.path, item.path_type = path, model_utils.ArtifactPathType.LOCAL_PATH
+            model.artifacts[key] = item
+        try:
+            yield
+        finally:
+            model.artifacts = {}
 
 
 def with_old_tokenizer(config: dict[str, Any], version: Any) -> dict[str, Any]:
@@ -152,7 +289,6 @@ def with_old_tokenizer(config: dict[str, Any], version: Any) -> dict[str, Any]:
     NeMo 3 does so for some of its models; FastPitch is not among them, and its symbols would be other ones.
     """
     from nemo.collections.common.tokenizers.text_to_speech import tts_tokenizers
-    from omegaconf import OmegaConf
 
     if "text_tokenizer" not in config:
         return config
@@ -160,29 +296,6 @@ def with_old_tokenizer(config: dict[str, Any], version: Any) -> dict[str, Any]:
     with _quietly():
         tts_tokenizers.resolve_versioned_tokenizer_defaults(tokenizer, None if version is None else str(version))
     return {**config, "text_tokenizer": OmegaConf.to_container(tokenizer)}
-
-
-def _refuse_foreign_targets(config: Any, path: Path) -> None:
-    """Refuse a checkpoint that names code outside the allow-list, before anything of it is built."""
-    for where, target in _targets(config):
-        if not _common._is_target_allowed(target):
-            raise NemoExtError(
-                f"{path} names '{target}' ({where}), which is outside the allow-list: "
-                "it may run foreign code, so it is not loaded; get the model from a source you trust"
-            )
-
-
-def _targets(node: Any, where: str = "model_config.yaml") -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping):
-        for key in node:
-            value = node[key]
-            if key in ("_target_", "target", "cls") and isinstance(value, str) and ("." in value or key == "_target_"):
-                yield f"{where}: {key}", value
-            else:
-                yield from _targets(value, f"{where}: {key}")
-    elif isinstance(node, Sequence) and not isinstance(node, str):
-        for i, item in enumerate(node):
-            yield from _targets(item, f"{where}[{i}]")
 
 
 def save(model: Any, path: str | Path) -> Path:
@@ -193,7 +306,7 @@ def save(model: Any, path: str | Path) -> Path:
         beside = Path(folder) / path.name
         usual, tempfile.tempdir = tempfile.tempdir, folder  # NeMo packs in the system's own, which is often small
         try:
-            with _quietly():
+            with _quietly(), _with_artifacts(model):
                 model.save_to(str(beside))
             os.replace(beside, path)
         except (OSError, RuntimeError) as error:

@@ -88,7 +88,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 def _members(path: Path, wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
     """The files in the archive by name; only those of ``wanted``, where it is given."""
-    damaged = NemoExtError(f"{path} is no .nemo file, or a damaged one: copy it again")
+    damaged = NemoExtError(f"{path} cannot be restored: it is no .nemo file, or a damaged one; copy it again")
     seen: set[str] = set()
     with open_regular(path, "model") as file:
         try:
@@ -167,7 +167,7 @@ def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, path: P
     assert file is not None
     content = file.read(member.size)
     if len(content) != member.size:
-        raise NemoExtError(f"{path} is no .nemo file, or a damaged one: copy it again")
+        raise NemoExtError(f"{path} cannot be restored: it is no .nemo file, or a damaged one; copy it again")
     return content
 
 

@@ -35,7 +35,7 @@ def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
         # Without O_NONBLOCK, opening a FIFO that nobody writes to does not come back.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
-        raise NemoExtError(f"no {what} at {path}") from error
+        raise NemoExtError(f"no {what} at {path}: give the path of one that is there") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise NemoExtError(f"{what} {str(path)!r} cannot be opened: {reason}") from error

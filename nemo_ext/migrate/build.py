@@ -13,16 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.migrate import translate
-from nemo_ext.migrate.archive import Checkpoint, check_resolved
 from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.migrate.translate import Translated
 from nemo_ext.modules.adapters import AdapterConfig
+from nemo_ext.nemo_archive import NemoArchive
 from nemo_ext.types import BaseVoice
 
 _COMPARED = 4  # voices whose speech is compared with that of NeMo's own code
@@ -35,7 +34,7 @@ _MADE_AGAIN = ("preprocessor.", "fastpitch.speaker_encoder.gst_module.")
 
 @contextmanager
 def fastpitch(
-    checkpoint: Checkpoint, cfg: MigrateConfig, adapters: AdapterConfig | None, weights: Mapping[str, Tensor]
+    checkpoint: NemoArchive, cfg: MigrateConfig, adapters: AdapterConfig | None, weights: Mapping[str, Tensor]
 ) -> Iterator[tuple[Any, Translated]]:
     """Our FastPitch with ``weights``, for as long as the files of its tokenizer are on a disk.
 
@@ -64,26 +63,16 @@ def fastpitch(
             "base_voices": [dataclasses.asdict(voice) for voice in found.voices],
             "voice_adapters": dataclasses.asdict(adapters or _LEARNS),
         }
-        check_resolved(settings, checkpoint.path)
         settings = _nemo.with_old_tokenizer(settings, checkpoint.config.get("nemo_version"))
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)  # shared down-projections are drawn: the same file gives the same model
-                model = _nemo.build(FastPitch, OmegaConf.create(settings), checkpoint.path)
-        except NemoExtError:
-            raise
-        except Exception as error:
-            reason = str(error).strip().splitlines()
-            raise NemoExtError(
-                f"{checkpoint.path}: NeMo 3 makes no model of its configuration: "
-                f"{(reason[0] if reason else type(error).__name__)[:300]}"
-            ) from error
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # shared down-projections are drawn: the same file gives the same model
+            model = _nemo.build(FastPitch, settings, checkpoint.path, checkpoint.weights)
         _check_symbols(model, weights, checkpoint)
         _load(model, weights, checkpoint)
         yield model.eval(), found
 
 
-def hifigan(checkpoint: Checkpoint) -> tuple[Any, Translated]:
+def hifigan(checkpoint: NemoArchive) -> tuple[Any, Translated]:
     """Our HiFi-GAN with the checkpoint's generator.
 
     Raises:
@@ -92,13 +81,9 @@ def hifigan(checkpoint: Checkpoint) -> tuple[Any, Translated]:
     from nemo_ext.models.vocoder.hifigan import HifiGan
 
     found = translate.hifigan(checkpoint)
-    check_resolved(found.config, checkpoint.path)
     # stock compares with the number 1, so a configuration with the text "1" made the other block; the weights tell
     found.config["generator"]["resblock"] = 1 if any(".convs1." in key for key in checkpoint.weights) else 2
-    try:
-        model = _nemo.build(HifiGan, OmegaConf.create(found.config), checkpoint.path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NemoExtError(f"{checkpoint.path}: its generator is not described as HiFi-GAN's ({error})") from error
+    model = _nemo.build(HifiGan, found.config, checkpoint.path, checkpoint.weights)
     weights = {k: v for k, v in checkpoint.weights.items() if k.startswith("generator.")}
     if not weights:
         raise NemoExtError(f"{checkpoint.path} has no weights of a generator: give a whole HiFi-GAN checkpoint")
@@ -160,7 +145,7 @@ def compare(model: Any) -> float:
 # -------------------------------------------------------------------------- parts
 
 
-def _load(model: Any, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
+def _load(model: Any, weights: Mapping[str, Tensor], checkpoint: NemoArchive) -> None:
     kept = {k: v for k, v in weights.items() if not k.startswith(_MADE_AGAIN)}
     try:
         result = model.load_state_dict(kept, strict=False)
@@ -178,7 +163,7 @@ def _load(model: Any, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> 
         )
 
 
-def _check_symbols(model: Any, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
+def _check_symbols(model: Any, weights: Mapping[str, Tensor], checkpoint: NemoArchive) -> None:
     table = weights.get("fastpitch.encoder.word_emb.weight")
     ours = model.fastpitch.encoder.word_emb.num_embeddings
     if table is not None and len(table) != ours:
@@ -189,7 +174,7 @@ def _check_symbols(model: Any, weights: Mapping[str, Tensor], checkpoint: Checkp
         )
 
 
-def _files(found: Translated, checkpoint: Checkpoint, cfg: MigrateConfig, folder: Path) -> dict[str, Any]:
+def _files(found: Translated, checkpoint: NemoArchive, cfg: MigrateConfig, folder: Path) -> dict[str, Any]:
     """The parts of the configuration that name files, which are put into ``folder``."""
     changed: dict[str, Any] = {
         k: copy.deepcopy(found.config[k]) for k in ("text_tokenizer", "text_normalizer") if k in found.config
@@ -235,7 +220,7 @@ def _with_pitch(voice: BaseVoice, cfg: MigrateConfig) -> BaseVoice:
     return dataclasses.replace(voice, pitch_mean=cfg.pitch_mean, pitch_std=cfg.pitch_std)
 
 
-def _named(voices: list[BaseVoice], checkpoint: Checkpoint, cfg: MigrateConfig) -> list[BaseVoice]:
+def _named(voices: list[BaseVoice], checkpoint: NemoArchive, cfg: MigrateConfig) -> list[BaseVoice]:
     """``voices`` with the names of ``speakers=``, or else of a map in the checkpoint's configuration."""
     names = _speaker_names(checkpoint, cfg)
     if not names:
@@ -249,7 +234,7 @@ def _named(voices: list[BaseVoice], checkpoint: Checkpoint, cfg: MigrateConfig) 
     return [dataclasses.replace(voice, name=by_number[i]) for i, voice in enumerate(voices)]
 
 
-def _speaker_names(checkpoint: Checkpoint, cfg: MigrateConfig) -> dict[str, int]:
+def _speaker_names(checkpoint: NemoArchive, cfg: MigrateConfig) -> dict[str, int]:
     if cfg.speakers:
         try:
             told = json.loads(Path(cfg.speakers).expanduser().read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from nemo_ext import nemo_archive
 from nemo_ext import voices as voice_files
 from nemo_ext.errors import NemoExtError
 from nemo_ext.machine import existing
@@ -44,10 +45,9 @@ def migrate(cfg: MigrateConfig) -> Migrated:
     consent = Consent.parse(cfg.consent)
 
     from nemo_ext import _nemo  # these cost seconds; a wrong option should not
-    from nemo_ext.migrate.archive import read_checkpoint
 
     _nemo.quiet()
-    checkpoint = read_checkpoint(cfg.source)
+    checkpoint = nemo_archive.read(cfg.source)
     kind = str(checkpoint.config.get("target") or "nameless").rpartition(".")[2]
     if str(checkpoint.config.get("target", "")).startswith("nemo_ext."):
         raise NemoExtError(f"{cfg.source} is one of ours already: it needs no migration")
@@ -131,7 +131,7 @@ def _fastpitch(checkpoint: Any, cfg: MigrateConfig, out: Path, consent: Consent)
 def _from_file(checkpoint: Any, cfg: MigrateConfig, weights: Any, known: set[str]) -> list[Any]:
     """The adapters of ``adapters=``, brought to the places of the checkpoint's model."""
     from nemo_ext.migrate import adapters, build
-    from nemo_ext.migrate.archive import read_adapters
+    from nemo_ext.migrate.adapter_file import read_adapters
 
     states, settings = read_adapters(cfg.adapters)
     with build.fastpitch(checkpoint, cfg, None, weights) as (model, _):

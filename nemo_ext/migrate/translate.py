@@ -13,12 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from nemo_ext.errors import NemoExtError
-from nemo_ext.migrate.archive import Checkpoint
 from nemo_ext.models.stock import stock_voices
+from nemo_ext.nemo_archive import NemoArchive
 from nemo_ext.types import BaseVoice
 
 FASTPITCH = "nemo.collections.tts.models.fastpitch.FastPitchModel"
@@ -120,15 +117,13 @@ class Translated:
     dropped: list[str] = field(default_factory=list)  # what is not carried, each in a line for a person
 
 
-def fastpitch(checkpoint: Checkpoint) -> Translated:
+def fastpitch(checkpoint: NemoArchive) -> Translated:
     """A FastPitch's configuration.
 
     Raises:
         NemoExtError: a part is missing, or of a class that no FastPitch has.
     """
-    given = _resolved(
-        checkpoint, (*_NUMBERS, *_PARTS, *_OPTIONAL_PARTS, "labels", "text_normalizer_call_kwargs", "train_ds")
-    )
+    given = checkpoint.config
     found = Translated({k: given[k] for k in _NUMBERS if given.get(k) is not None})
     learnt = bool(given.get("learn_alignment"))
     for part in _PARTS:
@@ -163,13 +158,13 @@ def fastpitch(checkpoint: Checkpoint) -> Translated:
     return found
 
 
-def hifigan(checkpoint: Checkpoint) -> Translated:
+def hifigan(checkpoint: NemoArchive) -> Translated:
     """A HiFi-GAN's configuration: generator and mel.
 
     Raises:
         NemoExtError: one of them is missing, or of another class.
     """
-    given = _resolved(checkpoint, ("generator", "preprocessor"))
+    given = checkpoint.config
     found = Translated({})
     for part in ("generator", "preprocessor"):
         if not isinstance(given.get(part), Mapping):
@@ -181,22 +176,8 @@ def hifigan(checkpoint: Checkpoint) -> Translated:
     return found
 
 
-def _resolved(checkpoint: Checkpoint, keys: tuple[str, ...]) -> dict[str, Any]:
-    """The values of ``keys`` with references to other keys replaced."""
-    try:
-        whole = OmegaConf.create(checkpoint.config)
-        return {
-            key: OmegaConf.to_container(whole[key], resolve=True) if OmegaConf.is_config(whole[key]) else whole[key]
-            for key in keys
-            if key in whole
-        }
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise NemoExtError(f"{checkpoint.path}: its configuration does not resolve ({reason})") from error
-
-
 def _part(
-    part: str, given: Mapping[str, Any], checkpoint: Checkpoint, found: Translated, check: bool = True
+    part: str, given: Mapping[str, Any], checkpoint: NemoArchive, found: Translated, check: bool = True
 ) -> dict[str, Any]:
     """One part with its class in NeMo 3's words; settings that the class does not take any more are named."""
     target = _target(part, given, checkpoint)
@@ -225,7 +206,7 @@ def _part(
     return kept
 
 
-def _target(part: str, given: Mapping[str, Any], checkpoint: Checkpoint) -> str:
+def _target(part: str, given: Mapping[str, Any], checkpoint: NemoArchive) -> str:
     written = str(given.get("_target_") or given.get("cls") or "")
     name = written.rpartition(".")[2]
     name = _FORMER_NAMES.get(name, name)
@@ -244,7 +225,7 @@ def _names_a_class(value: Any) -> bool:
     return isinstance(value, list) and any(_names_a_class(v) for v in value)
 
 
-def _speaker_encoder(found: Translated, checkpoint: Checkpoint) -> None:
+def _speaker_encoder(found: Translated, checkpoint: NemoArchive) -> None:
     encoder = found.config.get("speaker_encoder")
     if not encoder:
         found.config.pop("speaker_encoder", None)
@@ -273,7 +254,7 @@ def _mel(found: Translated) -> None:
         )
 
 
-def _files(found: Translated, checkpoint: Checkpoint) -> None:
+def _files(found: Translated, checkpoint: NemoArchive) -> None:
     """Which artifact each file of the configuration is."""
     for key in _FILES:
         *parents, last = key.split(".")
@@ -314,7 +295,7 @@ def _language(config: Mapping[str, Any]) -> str:
     return next((code for start, code in _LOCALES.items() if name.startswith(start)), "en")
 
 
-def _name_the_rest(checkpoint: Checkpoint, found: Translated, kept: set[str]) -> None:
+def _name_the_rest(checkpoint: NemoArchive, found: Translated, kept: set[str]) -> None:
     rest = sorted(str(k) for k in checkpoint.config if k not in kept and k not in _SILENT)
     training = [k for k in rest if k.endswith(("_ds", "_path", "_scale", "_epochs", "_folder")) or k in _TRAINING]
     if training or "train_ds" in checkpoint.config:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from nemo_ext._options import conformed
+from nemo_ext.errors import NemoExtError
 from nemo_ext.types import BaseVoice, MelSpec
 
 
 def stock_mel_spec(preprocessor: Mapping[str, Any]) -> MelSpec:
-    """The MelSpec in stock NeMo's preprocessor configuration, which gives lengths in samples or in seconds."""
+    """The MelSpec in stock NeMo's preprocessor configuration, which gives lengths in samples or in seconds.
+
+    Raises:
+        NemoExtError: it describes none.
+    """
     given = {str(k): v for k, v in preprocessor.items() if v is not None}
+    try:
+        return conformed(MelSpec, _mel_settings(given), "preprocessor")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise NemoExtError(f"preprocessor: it describes no mel ({type(error).__name__}: {error})") from error
+
+
+def _mel_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     rate = int(given["sample_rate"])
     hop = given["n_window_stride"] if "n_window_stride" in given else round(given["window_stride"] * rate)
     window = given["n_window_size"] if "n_window_size" in given else round(given["window_size"] * rate)
@@ -22,7 +34,7 @@ def stock_mel_spec(preprocessor: Mapping[str, Any]) -> MelSpec:
     guard = {"tiny": 2.0**-126, "eps": 2.0**-23}.get(guard, guard) if isinstance(guard, str) else guard
     chosen |= {"mag_power": given.get("mag_power", 2.0), "log_guard": float(guard)}
     chosen |= {"f_max": chosen.get("f_max") or rate / 2}
-    return dataclasses.replace(MelSpec(sample_rate=rate, hop_length=hop, win_length=window), **chosen)
+    return {"sample_rate": rate, "hop_length": hop, "win_length": window, **chosen}
 
 
 def stock_preprocessor(mel: MelSpec) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 from torch.distributed.tensor import DTensor
 
+from nemo_ext import torch_file
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.ranks import together
 from nemo_ext.training import launch
@@ -55,8 +56,14 @@ def step_of(path: Path) -> int:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint on the CPU; tensors and plain values only, nothing in it is run."""
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    """A checkpoint on the CPU; tensors and plain values only, nothing in it is run.
+
+    Raises:
+        NemoExtError: it is damaged, or holds something else.
+    """
+    content = torch_file.read(path)
+    if not isinstance(content, dict):
+        raise NemoExtError(f"{path} is no checkpoint of a training: give one that nemo-ext train wrote")
     return content
 
 

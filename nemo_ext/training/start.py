@@ -62,10 +62,9 @@ def predicted_by(path: str, corpus: Corpus, features: FeatureStore, accelerator:
 def _checkpoint(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise NemoExtError(f"init={path}: there is no such file; give a .nemo file or a checkpoint of nemo-ext train")
-    try:
-        state: dict[str, Tensor] = checkpoints.read(Path(path))["state_dict"]
-    except Exception as error:
-        raise NemoExtError(f"init={path} is no whole checkpoint of nemo-ext train ({type(error).__name__})") from error
+    state: Any = checkpoints.read(Path(path)).get("state_dict")
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise NemoExtError(f"init={path} is no whole checkpoint of nemo-ext train: it has no weights by name")
     return state
 
 

@@ -87,13 +87,13 @@ def _encoder(wanted: Any, given: SpeakerEncoder | str | None) -> SpeakerEncoder:
         NemoExtError: ``given`` is another; or it is not where it was.
     """
     if given is None:
-        try:
-            given = speaker_encoder(wanted.spec)
-        except NemoExtError as error:
+        # A path in a model's file is whoever wrote it's choice: only what has no path is found by itself.
+        if wanted.spec != "resemblyzer":
             raise NemoExtError(
-                f"this model takes embeddings of the encoder '{wanted.name}' ({wanted.identity}), which encoder= can "
-                f"name where it is now: {error}"
-            ) from error
+                f"this model takes embeddings of the encoder '{wanted.name}' ({wanted.identity}): give that file as "
+                "encoder="
+            )
+        given = speaker_encoder(wanted.spec)
     elif isinstance(given, str):
         given = speaker_encoder(given)
     if given.identity != wanted.identity:

@@ -6,7 +6,7 @@ import torch
 
 from nemo_ext import _nemo, voices
 from nemo_ext.errors import NemoExtError
-from nemo_ext.migrate.archive import read_adapters
+from nemo_ext.migrate.adapter_file import read_adapters
 from nemo_ext.synthesis.casting import Cast
 from tests.migrate.conftest import aged, open_nemo, pack_nemo
 from tests.migrate.test_migrate import run

@@ -83,6 +83,20 @@ class FastPitchHifiGan(GanVocoder):
         super().__init__(cfg if "parts" in cfg else joined_config(cfg), trainer)
         self.frontend, self.voices = self.acoustic.frontend, self.acoustic.voices
 
+    @classmethod
+    def check_config(cls, config: dict[str, Any], where: str) -> dict[str, Any]:
+        """See ``GanVocoder.check_config``; both parts must be there, and no file that they started from is read."""
+        parts = config.get("parts")
+        if not isinstance(parts, dict) or not all(
+            isinstance(parts.get(name), dict) for name in ("acoustic", "vocoder")
+        ):
+            raise NemoExtError(f"{where} does not hold both parts, acoustic and vocoder: it is not loaded")
+        checked = {
+            "acoustic": FastPitch.check_config(parts["acoustic"], f"{where}: acoustic"),
+            "vocoder": HifiGan.check_config(parts["vocoder"], f"{where}: vocoder"),
+        }
+        return super().check_config({**config, "parts": checked, "acoustic": "", "vocoder": ""}, where)
+
     def build_generator(self) -> nn.Module:
         """The two networks, of one mel."""
         acoustic, vocoder = FastPitch(self._cfg.parts.acoustic), HifiGan(self._cfg.parts.vocoder)

@@ -26,6 +26,7 @@ from nemo_ext.audio.mel import log_mel
 from nemo_ext.config import number
 from nemo_ext.losses.speaker import additive_angular_margin
 from nemo_ext.models.logged import log_training, log_validation
+from nemo_ext.models.restored import check_settings, check_tables, check_voices
 from nemo_ext.models.stock import stock_mel_spec, stock_preprocessor
 from nemo_ext.types import CropBatch, MelSpec, Preview
 
@@ -100,6 +101,21 @@ class SpeakerModel(EncDecSpeakerLabelModel):  # type: ignore[misc]
         self.mel_spec = MelSpec(**cfg.mel) if ours else stock_mel_spec(cfg.preprocessor)
         self.sample_rate = self.mel_spec.sample_rate  # Hz
         self.origin = "a model in memory"  # where it was restored from; _nemo.restore sets it
+
+    @classmethod
+    def check_config(cls, config: dict[str, Any], where: str) -> dict[str, Any]:
+        """``config``, which a file gave, as this class takes it; ``where`` names its source.
+
+        Raises:
+            NemoExtError: a setting of another kind or out of its range.
+        """
+        if "voices" in config:
+            check_tables(config, {"mel": MelSpec}, where)
+            check_voices(config["voices"], where)
+            check_settings(config, SpeakerConfig, where)
+        else:
+            stock_mel_spec(config.get("preprocessor") or {})
+        return config
 
     @property
     def embedding_size(self) -> int:

@@ -29,6 +29,7 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from nemo_ext.losses.spectral import full_band, mel_l1, multi_resolution_stft
 from nemo_ext.models.logged import log_training, log_validation
+from nemo_ext.models.restored import check_settings, check_tables
 from nemo_ext.modules.discriminators import Verdict
 from nemo_ext.types import MelSpec, Preview, SegmentBatch
 
@@ -93,6 +94,17 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
         self.generator = self.build_generator()
         self.discriminators: nn.ModuleDict | None = None  # made by configure_model when a fit begins
         self.first_discriminators: dict[str, Tensor] = {}  # weights that they start from, where there are any
+
+    @classmethod
+    def check_config(cls, config: dict[str, Any], where: str) -> dict[str, Any]:
+        """``config``, which a file gave, as this class takes it; ``where`` names its source.
+
+        Raises:
+            NemoExtError: a setting of another kind or out of its range.
+        """
+        check_tables(config, {"mel": MelSpec}, where)
+        check_settings(config, cls.config_class, where)
+        return config
 
     def build_generator(self) -> nn.Module:
         """The network from ``self.mel_spec`` and ``self.settings``."""

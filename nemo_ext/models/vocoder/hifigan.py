@@ -64,6 +64,19 @@ class HifiGan(GanVocoder):
         target = {"target": f"{cls.__module__}.{cls.__qualname__}"}
         return super().from_config_dict(OmegaConf.merge(config, target), trainer=trainer)
 
+    @classmethod
+    def check_config(cls, config: dict[str, Any], where: str) -> dict[str, Any]:
+        """See ``GanVocoder.check_config``; a stock checkpoint's is brought into our words first."""
+        if "mel" in config:
+            return super().check_config(config, where)
+        if not isinstance(config.get("generator"), dict) or not isinstance(config.get("preprocessor"), dict):
+            raise NemoExtError(f"{where} has no generator and preprocessor: it is no whole HiFi-GAN")
+        missing = [key for key in _GENERATOR_KEYS if key not in config["generator"]]
+        if missing:
+            raise NemoExtError(f"{where}: its generator has no {missing[0]}: it is no whole HiFi-GAN")
+        ours: Any = OmegaConf.to_container(_ours(OmegaConf.create(config)))
+        return super().check_config(ours, where)
+
     def build_generator(self) -> nn.Module:
         """NeMo's generator.
 
