@@ -124,11 +124,11 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
             model may not be, or its weights do not fit.
     """
     archive = nemo_archive.read(path)
-    path = archive.path.resolve()
+    path = archive.path
     ours = next((ours for ours, model in MODELS.items() if archive.target in (ours, model.stock)), None)
     if ours is None:
         raise NemoExtError(
-            f"{path} names {shown(archive.target)} (target), which is outside the allow-list: it is none of our models; "
+            f"{path} names {shown(archive.target)} (target), which is outside the allow-list: no model of ours; "
             f"known: {', '.join(sorted(MODELS))}"
         )
     where = f"{path}: its {nemo_archive.CONFIG}"

@@ -63,7 +63,7 @@ def read(path: str | Path) -> NemoArchive:
     """
     from nemo_ext import torch_file
 
-    path = Path(path).expanduser()
+    path = Path(path).expanduser().resolve()
     files = dict(_members(path))
     for needed in (CONFIG, WEIGHTS):
         if needed not in files:
@@ -79,7 +79,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         NemoExtError: as `read`.
     """
-    path = Path(path).expanduser()
+    path = Path(path).expanduser().resolve()
     for name, content in _members(path, frozenset({CONFIG})):
         if name == CONFIG:
             return _config(content, path)

@@ -62,7 +62,10 @@ def predicted_by(path: str, corpus: Corpus, features: FeatureStore, accelerator:
 def _checkpoint(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise NemoExtError(f"init={path}: there is no such file; give a .nemo file or a checkpoint of nemo-ext train")
-    state: Any = checkpoints.read(Path(path)).get("state_dict")
+    try:
+        state: Any = checkpoints.read(Path(path)).get("state_dict")
+    except NemoExtError as error:
+        raise NemoExtError(f"init= is no whole checkpoint of nemo-ext train: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise NemoExtError(f"init={path} is no whole checkpoint of nemo-ext train: it has no weights by name")
     return state

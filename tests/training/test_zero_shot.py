@@ -121,20 +121,18 @@ def test_another_encoder_than_the_models_is_refused(model, clip, tmp_path):
 
 
 def test_a_speaker_model_of_ones_own(options, clip, tmp_path, espeak_corpus):
-    """From `train model=speaker` through a base conditioned on it to a voice; then its file is moved."""
+    """From `train model=speaker` through a base conditioned on it to a voice; its file is given."""
     line = ["model=speaker", "size=tiny", "model.channels=16", f"corpus={espeak_corpus}", "trainer.measure_seconds=0"]
     trained = train(compose("train", [*line, f"out={tmp_path / 'speaker'}", "trainer.max_steps=1"]))
     chosen = f"model.voice_encoder={trained}"
     base = train(compose("train", options(tmp_path / "base", chosen, "trainer.max_steps=1", model="fastpitch")))
     model = _nemo.restore(base)
     assert (model.encoder.name, model.encoder.size) == ("model.nemo", 64)
-    expected = voice_from_clip(model, clip, "linda", CONSENT).vector
-    moved = trained.rename(tmp_path / "moved.nemo")
-    with pytest.raises(
-        NemoExtError,
-        match=rf"embeddings of the encoder 'model.nemo' .* encoder= .*: no speaker model at {trained}",
-    ):
+    # A path in a model's file may be anybody's: it is not followed, even where a file is there.
+    with pytest.raises(NemoExtError, match=r"embeddings of the encoder 'model.nemo' .* give that file as encoder="):
         voice_from_clip(model, clip, "linda", CONSENT)
+    expected = voice_from_clip(model, clip, "linda", CONSENT, str(trained)).vector
+    moved = trained.rename(tmp_path / "moved.nemo")
     np.testing.assert_array_equal(voice_from_clip(model, clip, "linda", CONSENT, str(moved)).vector, expected)
     line = [f"base={base}", f"reference={clip}", f"out={tmp_path / 'linda.voice'}", "consent=unknown"]
     np.testing.assert_array_equal(adapt(compose("adapt", [*line, f"encoder={moved}"])).vector, expected)
