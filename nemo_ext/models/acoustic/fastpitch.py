@@ -26,12 +26,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.models.acoustic import fastpitch_parts
-from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
+from nemo_ext.models.acoustic.fastpitch_config import (
+    STOCK_DATASET,
+    FastPitchConfig,
+    FastPitchLosses,
+    VoiceEncoder,
+    check_config,
+    nemo_config,
+)
 from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, asks_for, mean_square
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
 from nemo_ext.models.logged import log_training, log_validation
-from nemo_ext.models.restored import check_settings, check_tables, check_voices
 from nemo_ext.models.stock import stock_mel_spec, stock_voices
 from nemo_ext.modules.adapters import (
     AdapterConfig,
@@ -62,15 +68,6 @@ _NOT_SPOKEN_WITH = (
     *("aligner.", "fastpitch.aligner.", "style.heads.", "style.bank."),
     *("fastpitch.speaker_emb.", "fastpitch.speaker_encoder."),
 )
-_TABLES = {
-    "mel": MelSpec,
-    "text": TextConfig,
-    "losses": FastPitchLosses,
-    "voice_adapters": AdapterConfig,
-    "style": StyleConfig,
-    "encoder": VoiceEncoder,
-}
-_STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
 class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
@@ -81,13 +78,14 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     """
 
     config_class = FastPitchConfig
+    check_config = staticmethod(check_config)
 
     def __init__(self, cfg: DictConfig, trainer: Any = None) -> None:
         own: Any = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg)
         cfg = nemo_config(own) if "width" in own else own
         ours = "voices" in cfg
         if ours:  # stock's constructor reads the name of a dataset class; our batches come from data.loaders
-            cfg.train_ds = {"dataset": {"_target_": _STOCK_DATASET}, "defer_setup": True}
+            cfg.train_ds = {"dataset": {"_target_": STOCK_DATASET}, "defer_setup": True}
         self.frontend: Any = None  # set by _setup_tokenizer, which stock's constructor calls
         super().__init__(cfg=cfg, trainer=trainer)
         self.encoder: VoiceEncoder | None = None  # of whose embeddings the voices are; None: a learned table
@@ -118,28 +116,6 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
         quicken(self)
         self._hashed: tuple[Any, str] | None = None
         self.origin = "a model in memory"  # where it was restored from; _nemo.restore sets it
-
-    @classmethod
-    def check_config(cls, config: dict[str, Any], where: str) -> dict[str, Any]:
-        """``config``, which a file gave, as this class takes it; ``where`` names its source.
-
-        Raises:
-            NemoExtError: a table in it is none of ours, or has a value out of its range.
-        """
-        if "voices" not in config:
-            stock_mel_spec(config.get("preprocessor") or {})
-            if "base_voices" in config:
-                check_voices(config["base_voices"], where)
-            # NeMo reads its training data while a model is made unless it is told not to
-            dataset = (config.get("train_ds") or {}).get("dataset") or {}
-            return {**config, "train_ds": {"dataset": {"_target_": _STOCK_DATASET, **dataset}, "defer_setup": True}}
-        check_tables(config, _TABLES, where)
-        check_voices(config["voices"], where)
-        if config.get("text", {}).get("lexicon"):
-            raise NemoExtError(f"{where} names a lexicon elsewhere on the disk, which is not read: it is not loaded")
-        if "width" in config:
-            check_settings(config, FastPitchConfig, where)
-        return config
 
     def _setup_tokenizer(self, cfg: DictConfig) -> None:
         if "text" not in cfg:

@@ -9,10 +9,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.config import number
-from nemo_ext.models.stock import stock_preprocessor
+from nemo_ext.errors import NemoExtError
+from nemo_ext.models.restored import check_settings, check_tables, check_voices
+from nemo_ext.models.stock import stock_mel_spec, stock_preprocessor
 from nemo_ext.modules.adapters import AdapterConfig
 from nemo_ext.modules.style import StyleConfig
+from nemo_ext.text.config import TextConfig
 from nemo_ext.types import MelSpec
+
+STOCK_DATASET = "nemo.collections.tts.data.dataset.TTSDataset"
 
 
 @dataclass
@@ -65,6 +70,38 @@ class FastPitchConfig:
     style: StyleConfig = field(default_factory=StyleConfig)
     losses: FastPitchLosses = field(default_factory=FastPitchLosses)
     optim: dict[str, Any] = field(default_factory=dict)  # NeMo's: name, lr, ..., sched
+
+
+_TABLES = {
+    "mel": MelSpec,
+    "text": TextConfig,
+    "losses": FastPitchLosses,
+    "voice_adapters": AdapterConfig,
+    "style": StyleConfig,
+    "encoder": VoiceEncoder,
+}
+
+
+def check_config(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """``config``, which a file gave, as FastPitch takes it; ``where`` names its source.
+
+    Raises:
+        NemoExtError: a table in it is none of ours, or has a value out of its range.
+    """
+    if "voices" not in config:
+        stock_mel_spec(config.get("preprocessor") or {})
+        if "base_voices" in config:
+            check_voices(config["base_voices"], where)
+        # NeMo reads its training data while a model is made unless it is told not to
+        dataset = (config.get("train_ds") or {}).get("dataset") or {}
+        return {**config, "train_ds": {"dataset": {"_target_": STOCK_DATASET, **dataset}, "defer_setup": True}}
+    check_tables(config, _TABLES, where)
+    check_voices(config["voices"], where)
+    if config.get("text", {}).get("lexicon"):
+        raise NemoExtError(f"{where} names a lexicon elsewhere on the disk, which is not read: it is not loaded")
+    if "width" in config:
+        check_settings(config, FastPitchConfig, where)
+    return config
 
 
 def nemo_config(cfg: DictConfig) -> DictConfig:
