@@ -25,15 +25,8 @@ from nemo.collections.tts.models.fastpitch import FastPitchModel  # isort: skip
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_ext.errors import NemoExtError, nearest
-from nemo_ext.models.acoustic import fastpitch_parts
-from nemo_ext.models.acoustic.fastpitch_config import (
-    STOCK_DATASET,
-    FastPitchConfig,
-    FastPitchLosses,
-    VoiceEncoder,
-    check_config,
-    nemo_config,
-)
+from nemo_ext.models.acoustic import fastpitch_config, fastpitch_parts
+from nemo_ext.models.acoustic.fastpitch_config import FastPitchConfig, FastPitchLosses, VoiceEncoder, nemo_config
 from nemo_ext.models.acoustic.fastpitch_parts import Alignment, Conditions, Reading, asks_for, mean_square
 from nemo_ext.models.acoustic.stock_text import StockFrontend
 from nemo_ext.models.acoustic.styled import Styled
@@ -78,14 +71,14 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
     """
 
     config_class = FastPitchConfig
-    check_config = staticmethod(check_config)
+    check_config = staticmethod(fastpitch_config.check_config)
 
     def __init__(self, cfg: DictConfig, trainer: Any = None) -> None:
         own: Any = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg)
         cfg = nemo_config(own) if "width" in own else own
         ours = "voices" in cfg
         if ours:  # stock's constructor reads the name of a dataset class; our batches come from data.loaders
-            cfg.train_ds = {"dataset": {"_target_": STOCK_DATASET}, "defer_setup": True}
+            cfg.train_ds = {"dataset": {"_target_": fastpitch_config.STOCK_DATASET}, "defer_setup": True}
         self.frontend: Any = None  # set by _setup_tokenizer, which stock's constructor calls
         super().__init__(cfg=cfg, trainer=trainer)
         self.encoder: VoiceEncoder | None = None  # of whose embeddings the voices are; None: a learned table
