@@ -23,7 +23,7 @@ from nemo_ext.text.tokens import SPACE, TokenTable, built_symbols, upper
 from nemo_ext.text.written import Segment, Written, folded, segments, written
 from nemo_ext.types import Tokens
 
-_RULES = 1  # raised whenever the code turns the same text into other tokens
+_RULES = 2  # raised whenever the code turns the same text into other tokens
 _BREATH = 60  # words; a longer clause is given to the engine in parts
 _log = logging.getLogger(__name__)
 

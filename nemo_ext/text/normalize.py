@@ -22,44 +22,60 @@ from typing import Any
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text.languages import Language
 from nemo_ext.text.languages import language as find_language
-from nemo_ext.text.written import Written
+from nemo_ext.text.rules import Reading, Rule, after, alternatives, readings
+from nemo_ext.text.written import Written, joined
 
-_HOT = re.compile(r"[\d$€£¥%@#°§&+=/<>~*×÷±©²³½⅓⅔¼¾⅕⅛]")
 _FOR_ENGINE = re.compile(r"\d|@|www\.|://")  # what needs more than a word for a sign
-_NEIGHBOURS = 1  # chunks of text before and after a number that say how to read it: "5 km", "am 3. Mai"
+_MOST_CHUNKS = 12  # that the grammars get at once: they need more than linear time
+_NEIGHBOURS = 1  # chunks of text before and after a number that say how to read it: "5 pounds", "on May 3"
 
 
 def normalized(text: Written, code: str) -> Written:
-    """``text`` as it is spoken, with the place of every character in the given text."""
+    """``text`` as it is spoken, with the place of every character in the given text.
+
+    The language's rules and abbreviations read what they know. What is left between goes to the grammars, where the
+    language has any, and single signs become words at the end.
+    """
     known = find_language(code)
-    text = _abbreviations(text, known)
-    if not _HOT.search(text.text):
+    found = readings(text.text, _rules(known.code))
+    if not found and not _SIGN.search(text.text) and not _FOR_ENGINE.search(text.text):
         return text
     stopped = text.text.rstrip().endswith(".")
-    text = text.rewritten(known.rewrite(text.text))
-    if _FOR_ENGINE.search(text.text):
-        text = _numbers(text, known)
-    text = _symbols(text, known)
+    text = _symbols(_put_together(text, found, known), known)
     if stopped and text.text[-1:].isalnum():  # the engine takes the last full stop for that of "a.m."
         text = text.rewritten(text.text + ".")
     return text
 
 
-def _abbreviations(text: Written, known: Language) -> Written:
-    if "." not in text.text:
-        return text
-    for match in reversed(list(_abbreviation_pattern(known.code).finditer(text.text))):
-        short = re.sub(r"\s", "", match.group())
-        after = text.text[match.end() :].lstrip()
-        ends = not after or (short in _closing(known.code) and after[:1].isupper())
-        text = text.replaced(match.start(), match.end(), _expanded(short, after, known) + "." * ends)
-    return text
+_SIGN = re.compile(r"[^\w\s.,;:!?'\"()—-]|[²³¹½⅓⅔¼¾⅕⅛]")
 
 
-def _expanded(short: str, after: str, known: Language) -> str:
-    if short == "St." and known.code == "en" and not after[:1].isupper():
-        return "Street"
-    return _abbreviation_table(known.code)[short]
+def _put_together(text: Written, found: list[Reading], known: Language) -> Written:
+    """``text`` with what the rules have read in its place, and what is left between given to the grammars."""
+    pieces: list[Written] = []
+    at = 0
+    for reading in found:
+        pieces.append(_numbers(text.part(at, reading.start), known))
+        pieces.append(text.part(reading.start, reading.end).all_as(reading.spoken))
+        at = reading.end
+    pieces.append(_numbers(text.part(at, len(text.text)), known))
+    return joined(pieces)
+
+
+@functools.cache
+def _rules(code: str) -> tuple[Rule, ...]:
+    """The rules of a language, then its abbreviations, which are the last to claim a span."""
+    known = find_language(code)
+    always, numeric = alternatives(known.abbreviations), alternatives(known.numeric_abbreviations)
+    pattern = re.compile(rf"(?<![\w.])(?:(?:{always})|(?:{numeric})(?=\s*\d))(?!\w)")
+    return (*known.rules, Rule("abbreviation", pattern, lambda match: _expanded(match, known)))
+
+
+def _expanded(match: re.Match[str], known: Language) -> str:
+    short = re.sub(r"\s", "", match.group())
+    following = after(match)
+    ends = short.endswith(".") and (not following or (short in _closing(known.code) and following[:1].isupper()))
+    return _abbreviation_table(known.code)[short] + "." * ends
 
 
 @functools.cache
@@ -74,19 +90,10 @@ def _abbreviation_table(code: str) -> dict[str, str]:
     return {short.replace(" ", ""): spoken for short, spoken in both.items()}
 
 
-@functools.cache
-def _abbreviation_pattern(code: str) -> re.Pattern[str]:
-    known = find_language(code)
-
-    def alternatives(shorts: list[str]) -> str:
-        longest_first = sorted(shorts, key=len, reverse=True)
-        return "|".join(re.escape(short).replace(r"\ ", r"\s?") for short in longest_first)
-
-    always, numeric = alternatives([*known.abbreviations]), alternatives([*known.numeric_abbreviations])
-    return re.compile(rf"(?<![\w.])(?:(?:{always})|(?:{numeric})(?=\s*\d))(?!\w)")
-
-
 def _numbers(text: Written, known: Language) -> Written:
+    """A stretch that no rule has touched, its numbers read by the grammars with a word on either side."""
+    if not known.grammars or not _FOR_ENGINE.search(text.text):
+        return text
     chunks = [(m.start(), m.end()) for m in re.finditer(r"\S+", text.text)]
     hot = [bool(_FOR_ENGINE.search(text.text[start:end])) for start, end in chunks]
     spans: list[tuple[int, int]] = []
@@ -94,15 +101,18 @@ def _numbers(text: Written, known: Language) -> Written:
         if not is_hot:
             continue
         first, last = max(0, i - _NEIGHBOURS), min(len(chunks) - 1, i + _NEIGHBOURS)
-        if spans and first <= spans[-1][1] + 1:
+        if spans and first <= spans[-1][1] + 1 and last - spans[-1][0] < _MOST_CHUNKS:
             spans[-1] = (spans[-1][0], last)
-        else:
-            spans.append((first, last))
-    for first, last in reversed(spans):
+        elif not spans or i > spans[-1][1]:
+            spans.append((max(first, spans[-1][1] + 1) if spans else first, last))
+    pieces: list[Written] = []
+    at = 0
+    for first, last in spans:
         start, end = chunks[first][0], chunks[last][1]
         spoken = _spoken(re.sub(r"\s+", " ", text.text[start:end]), known.code)
-        text = text.rewritten(text.text[:start] + spoken + text.text[end:])
-    return text
+        pieces += [text.part(at, start), text.part(start, end).rewritten(spoken)]
+        at = end
+    return joined([*pieces, text.part(at, len(text.text))])
 
 
 def _symbols(text: Written, known: Language) -> Written:

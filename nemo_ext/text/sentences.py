@@ -54,13 +54,6 @@ def _ends(text: str, match: re.Match[str], code: str) -> bool:
     )
 
 
-# Words that begin a German sentence far more often than they follow an ordinal.
-_BEGINNERS = frozenset(
-    """aber alle als am an auch auf bei bis da danach dann daraufhin darum das dazu dem den denn der deshalb die
-    dies diese dieser doch du ein eine einer er erst es für heute hier ich ihr im immer in jeder jetzt man mit morgen
-    nach nachdem nicht noch nun nur ob oder ohne plötzlich schon sein seine seit sie so später trotzdem um und vor
-    während warum was weil wenn wer wie wir wo zu zuerst zuletzt zum zur""".split()  # noqa: SIM905
-)
 _BEFORE_ORDINAL = re.compile(
     r"\b(der|die|das|dem|den|des|am|im|zum|zur|vom|beim|ein|eine[mnrs]?|jede[mnrs]?|[mds]eine?[mnrs]?|ihre?[mnrs]?"
     r"|unsere?[mnrs]?|und|bis|ab|seit|nach|vor)\s+\d+$",
@@ -70,12 +63,12 @@ _BEFORE_ORDINAL = re.compile(
 
 def _ordinal(number: str, before: str, following: str, code: str) -> bool:
     """German writes ordinals with a full stop. Of three digits and more, an end of a sentence is likelier."""
-    months = find_language(code).months
+    known = find_language(code)
     after = re.match(r"\w+", following)
     word = after.group().lower() if after else ""
-    if not months or word in months:
-        return bool(months)
-    return len(number) <= 2 and (word not in _BEGINNERS or bool(_BEFORE_ORDINAL.search(before[-40:])))
+    if not known.months or word in known.months:
+        return bool(known.months)
+    return len(number) <= 2 and (word not in known.beginners or bool(_BEFORE_ORDINAL.search(before[-40:])))
 
 
 @functools.cache

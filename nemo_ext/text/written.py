@@ -6,7 +6,7 @@ import difflib
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +55,14 @@ class Written:
         positions = [*self.positions[:start], *[where] * len(by), *self.positions[end:]]
         return Written(self.text[:start] + by + self.text[end:], positions)
 
+    def part(self, start: int, end: int) -> Written:
+        """``text[start:end]`` by itself."""
+        return Written(self.text[start:end], self.positions[start:end])
+
+    def all_as(self, by: str) -> Written:
+        """``by`` in place of the whole text, from where that began."""
+        return self.replaced(0, len(self.text), by)
+
     def rewritten(self, text: str) -> Written:
         """``text`` made from this one: words that stayed keep their places, new ones come from where theirs began."""
         if text == self.text:
@@ -69,6 +77,12 @@ class Written:
                 where = self.positions[min(starts[a], len(self.positions) - 1)]
                 positions += [where] * sum(map(len, new[c:d]))
         return Written(text, positions)
+
+
+def joined(pieces: Iterable[Written]) -> Written:
+    """One text of several."""
+    parts = list(pieces)
+    return Written("".join(p.text for p in parts), [place for p in parts for place in p.positions])
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 
 from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.text.rules import Rule
 
 LANGUAGES = ("en", "de")
 
@@ -24,8 +25,10 @@ class Language:
     closing: frozenset[str]  # abbreviations that may be the last word of a sentence
     symbols: Mapping[str, str]  # character -> as spoken, where the engine has left it
     heteronyms: frozenset[str]  # lower case words that are read in two ways, with two meanings
-    rewrite: Callable[[str], str]  # numbers and signs that the language's own rules read, before the engine
+    rules: tuple[Rule, ...]  # numbers, signs and names that the language's own rules read; the first that fits wins
+    grammars: bool = True  # nemo_text_processing's read what the rules leave; without, the rules must read everything
     months: frozenset[str] = field(default_factory=frozenset)  # a number with a full stop before these is an ordinal
+    beginners: frozenset[str] = field(default_factory=frozenset)  # words that follow an ordinal less often than begin
 
 
 def language(code: str) -> Language:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nemo_ext.text.languages import Language
-from nemo_ext.text.languages.german_rewrite import MONTHS, rewrite
+from nemo_ext.text.languages.german_rules import RULES
+from nemo_ext.text.languages.german_words import BEGINNERS, MONTHS
 
 _ABBREVIATIONS = {
     "z. B.": "zum Beispiel", "z.B.": "zum Beispiel", "d. h.": "das heißt", "d.h.": "das heißt",
@@ -34,7 +35,8 @@ _SYMBOLS = {
     "=": "gleich", "+": "plus", "&": "und", "%": "Prozent", "@": "ät", "#": "Nummer", "°": "Grad", "€": "Euro",
     "$": "Dollar", "£": "Pfund", "§": "Paragraph", "×": "mal", "÷": "geteilt durch", "±": "plus minus",
     "<": "kleiner als", ">": "größer als", "©": "Copyright", "/": "Schrägstrich", "*": "Sternchen",
-    "~": "ungefähr", "²": "hoch zwei", "³": "hoch drei",
+    "~": "ungefähr", "²": "hoch zwei", "³": "hoch drei", "≈": "ungefähr", "≤": "kleiner gleich", "≥": "größer gleich",
+    "≠": "ungleich", "‰": "Promille", "¥": "Yen", "¢": "Cent", "·": "mal", "∞": "unendlich", "√": "Wurzel aus",
 }  # fmt: skip
 
 LANGUAGE = Language(
@@ -49,5 +51,7 @@ LANGUAGE = Language(
     symbols=_SYMBOLS,
     heteronyms=frozenset(_HETERONYMS.split()),
     months=frozenset(month.lower() for month in MONTHS),
-    rewrite=rewrite,
+    beginners=BEGINNERS,
+    rules=RULES,
+    grammars=False,
 )

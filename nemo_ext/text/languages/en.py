@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from nemo_ext.text.languages import Language
+from nemo_ext.text.languages.english_rules import RULES
 
 _ABBREVIATIONS = {
     "Mr.": "Mister", "Mrs.": "Missus", "Ms.": "Miz", "Dr.": "Doctor", "Drs.": "Doctors", "Prof.": "Professor",
@@ -47,14 +46,6 @@ _SYMBOLS = {
 }  # fmt: skip
 
 
-def _rewrite(text: str) -> str:
-    """What the engine leaves alone or reads wrongly, in words."""
-    text = re.sub(r"(?<!\S)([^\W\d]+)/([^\W\d]+)(?!\w|[./])", r"\1 \2", text)  # and/or, but no address
-    text = re.sub(r"~\s?(?=[\d$€£])", "approximately ", text)
-    text = re.sub(r"\bv\.?\s?(?=\d+\.\d)", "version ", text)  # v2.0
-    return re.sub(r"\s=\s", " equals ", text)
-
-
 LANGUAGE = Language(
     code="en",
     espeak_voice="en-us",
@@ -78,5 +69,5 @@ LANGUAGE = Language(
     closing=frozenset(_CLOSING),
     symbols=_SYMBOLS,
     heteronyms=frozenset(_HETERONYMS.split()),
-    rewrite=_rewrite,
+    rules=RULES,
 )
