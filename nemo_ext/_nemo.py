@@ -157,12 +157,12 @@ def build(cls: Any, config: Mapping[str, Any], path: Path, weights: Mapping[str,
     try:
         with _quietly(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about initialising what has no elements
-            with torch.random.fork_rng(devices=[]), _at_most(weights, path), torch.device("meta"):
+            with torch.random.fork_rng(devices=[]), _at_most(weights), torch.device("meta"):
                 cls(OmegaConf.create(settings))
         with _quietly():
             return cls(OmegaConf.create(settings))
-    except NemoExtError:
-        raise
+    except NemoExtError as error:
+        raise NemoExtError(f"{where} makes no model: {str(error)[:300]}") from error
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise NemoExtError(f"{where} makes no model: {type(error).__name__} {reason[:240]}") from error
@@ -182,11 +182,11 @@ def load(model: Any, weights: Mapping[str, torch.Tensor], path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _at_most(weights: Mapping[str, torch.Tensor], path: Path) -> Iterator[None]:
+def _at_most(weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Refuse a model that grows beyond what ``weights`` can fill, while it is being made."""
     most = 2 * sum(weight.numel() for weight in weights.values()) + 10_000_000
     parts, elements = itertools.count(), 0
-    refusal = NemoExtError(f"{path}: its {nemo_archive.CONFIG} describes a larger model than its weights: not loaded")
+    refusal = NemoExtError("it describes a larger model than its weights; it is not loaded")
 
     def count(_module: Any, _name: str, found: Any) -> None:
         nonlocal elements

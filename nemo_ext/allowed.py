@@ -168,7 +168,7 @@ def _checked(config: Mapping[str, Any], part: Part, where: str, place: str, file
         if part.model and key == "target":
             continue  # which model it is has been decided
         if key in part.left_out or (part.only and key not in part.only):
-            _refuse_strange(value, where, here)
+            _refuse_strange({key: value}, where, place)
         elif key == "_target_" and part.classes:
             if value not in part.classes:
                 raise _foreign(value, where, here)
@@ -200,7 +200,7 @@ def _refuse_classes(node: Any, where: str, place: str) -> None:
 
 def _refuse_strange(node: Any, where: str, place: str) -> None:
     """Refuse names in what is left out, so that a file that tries something is not half accepted."""
-    for here, key, value in _keys(node, f"{place}."):
+    for here, key, value in _keys(node, place):
         if key in _CLASS_KEYS and isinstance(value, str) and "." in value and not _NAMED_IN_TRAINING.fullmatch(value):
             raise _foreign(value, where, here)
 
@@ -220,6 +220,6 @@ def _keys(node: Any, place: str) -> Iterator[tuple[str, str, Any]]:
 
 def _foreign(value: Any, where: str, here: str) -> NemoExtError:
     return NemoExtError(
-        f"{where} names {shown(value)} ({here[:80]}), which is outside the allow-list: it may run foreign code, so it "
-        "is not loaded; get the model from a source you trust, or let nemo-ext migrate read an older release's"
+        f"{where} names {str(value)[:160]!r} ({here[:80]}), which is outside the allow-list: it may run foreign code, "
+        "so it is not loaded; get the model from a source you trust, or let nemo-ext migrate read an older release's"
     )

@@ -22,15 +22,16 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_ext._options import conformed
 from nemo_ext.errors import NemoExtError
+from nemo_ext.untrusted import open_regular, parse_json
 
 Vector = NDArray[np.float32]
-_Record = TypeVar("_Record", "Consent", "Provenance")
 
 FORMAT = 1  # raise it when the file's meaning changes; files of later formats are refused
 SUFFIX = ".voice"
@@ -135,6 +136,25 @@ class Provenance:
 
 
 @dataclass
+class _Header:
+    """What stands in a voice file beside its numbers."""
+
+    format: int
+    name: str
+    language: str
+    pitch_mean: float
+    pitch_std: float
+    base: str
+    base_hash: str
+    layout: list[Any]
+    layout_hash: str
+    provenance: Provenance
+    checksum: str
+    base_parameters: int = 0
+    header_checksum: str | None = None
+
+
+@dataclass
 class Voice:
     """A voice of one base model. A base speaker is one too: its row of the embedding table, and zero adapters."""
 
@@ -222,29 +242,30 @@ def load(path: str | Path) -> Voice:
             f"{path} is a voice file of format {about.get('format')}, and this version reads format {FORMAT}: "
             "make the voice again, or install the version that made it"
         )
+    header = conformed(_Header, about, f"{path} is no voice file, or a damaged one: its header")
     try:
-        layout = VoiceLayout.from_list(about["layout"])
-        origin = dict(about["provenance"])
-        consent = _typed(Consent, origin.pop("consent"))
-        voice = Voice(
-            name=str(about["name"]),
-            vector=tensors["vector"],
-            layout=layout,
-            language=str(about["language"]),
-            pitch_mean=float(about["pitch_mean"]),
-            pitch_std=float(about["pitch_std"]),
-            styles={k.removeprefix("style/"): v for k, v in tensors.items() if k.startswith("style/")},
-            mel_stats=tensors.get("mel_stats"),
-            base=str(about["base"]),
-            base_hash=str(about["base_hash"]),
-            base_parameters=int(about.get("base_parameters", 0)),
-            provenance=dataclasses.replace(_typed(Provenance, origin), consent=consent),
-        )
-        whole = about["checksum"] == _checksum(tensors) and about["layout_hash"] == layout.hash
-        # the first files of this format have none
-        whole = whole and about.get("header_checksum") in (None, _header_checksum(about))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        layout = VoiceLayout.from_list(header.layout)
+    except (TypeError, ValueError, OverflowError) as error:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
+    if "vector" not in tensors or "consent" not in about["provenance"]:
+        raise NemoExtError(f"{path} is no voice file, or a damaged one: it lacks its vector, or who agreed to it")
+    voice = Voice(
+        name=header.name,
+        vector=tensors["vector"],
+        layout=layout,
+        language=header.language,
+        pitch_mean=header.pitch_mean,
+        pitch_std=header.pitch_std,
+        styles={k.removeprefix("style/"): v for k, v in tensors.items() if k.startswith("style/")},
+        mel_stats=tensors.get("mel_stats"),
+        base=header.base,
+        base_hash=header.base_hash,
+        base_parameters=header.base_parameters,
+        provenance=header.provenance,
+    )
+    whole = header.checksum == _checksum(tensors) and header.layout_hash == layout.hash
+    # the first files of this format have none
+    whole = whole and header.header_checksum in (None, _header_checksum(about))
     if not whole or voice.vector.shape != (layout.size,):
         raise NemoExtError(f"{path} is damaged (it is not what was written): copy it again")
     _check_values(voice, path)
@@ -378,32 +399,25 @@ def _mixed_provenance(voices: Sequence[Voice], shares: Sequence[float]) -> Prove
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Vector]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
 
-    try:
-        if path.stat().st_size > _MOST_BYTES:
+    with open_regular(path, "voice file") as file:
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise NemoExtError(f"{path} is too large for a voice file: is it a model? give it as acoustic=")
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})["voice"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if not isinstance(about, dict):
-            raise ValueError
-        if any(t.dtype != np.float32 for t in tensors.values()):
-            raise ValueError
-    except FileNotFoundError as error:
-        raise NemoExtError(f"no voice file at {path}") from error
-    except OSError as error:
-        raise NemoExtError(f"{path} cannot be read: {error.strerror or error}") from error
+        content = file.read(_MOST_BYTES)
+    damaged = f"{path} is no voice file, or a damaged one: copy it again or make it again"
+    try:
+        tensors = from_bytes(content)
+        # whole, as safetensors has just found: eight bytes of length, then the header
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")].decode(), str(path))
+        about = parse_json(header["__metadata__"]["voice"], str(path))
     # an AttributeError: of numbers that numpy has no name for, such as bfloat16
-    except (SafetensorError, AttributeError, KeyError, ValueError, TypeError, RecursionError) as error:
-        raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
+    except (SafetensorError, AttributeError, KeyError, ValueError, TypeError, NemoExtError) as error:
+        raise NemoExtError(damaged) from error
+    if not isinstance(about, dict) or any(t.dtype != np.float32 for t in tensors.values()):
+        raise NemoExtError(damaged)
     return about, tensors
-
-
-def _typed(cls: type[_Record], values: Mapping[str, Any]) -> _Record:
-    """A flat dataclass from a stranger's JSON: fields that it has, of the kinds that it has."""
-    kinds: dict[str, Any] = {f.name: type(f.default) for f in dataclasses.fields(cls)}
-    return cls(**{name: kinds[name](value) for name, value in values.items()})
 
 
 def _sizes(voice: Voice) -> tuple[int | None, int | None]:
