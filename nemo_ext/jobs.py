@@ -46,6 +46,13 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.synthesis.say:say",
         'acoustic=runs/lj/model.nemo text="Hello, world." out=hello.wav',
     ),
+    "text": Job(
+        "a text -> how it is read: normalized, in phonemes, in tokens; loads no model",
+        "nemo_ext.text.job:TextJobConfig",
+        "nemo_ext.text.job:text",
+        'text="Dr. Smith paid $3.50 on May 3." language=en',
+        positional="action",
+    ),
     "voice": Job(
         "a voice file -> what is in it; a folder of them -> a table; voices with weights -> a new voice file",
         "nemo_ext.synthesis.config:VoiceConfig",

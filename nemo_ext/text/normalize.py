@@ -1,12 +1,12 @@
-"""Numbers, dates, units and abbreviations written out: nemo_text_processing for the parts of a text that need it.
+"""Numbers, dates, units and abbreviations written out: a language's rules, and the grammars of nemo_text_processing.
 
-Its English grammars take half a minute to compile and its German ones two minutes, once for a machine: they are kept in
-the user's cache. A German sentence then still takes seconds, so the engine sees only the numbers with the words around
-them, and plain text costs nothing.
+The grammars take half a minute and more to compile, once for a machine: they are kept in the user's cache. They see
+only what the rules have left, the numbers with the words around them, and plain text costs nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -15,10 +15,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nemo_ext.console import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text.languages import Language
 from nemo_ext.text.languages import language as find_language
@@ -47,6 +49,10 @@ def normalized(text: Written, code: str) -> Written:
     return text
 
 
+_DAY = 24 * 3600.0  # seconds
+# Hundredths of the time that each English grammar takes to compile, and what comes after the last.
+_COMPILING = {"cardinal": 5, "ordinal": 1, "measure": 23, "date": 1, "telephone": 1, "money": 14, "whitelist": 2}
+_COMPILING |= {"punct": 3, "word": 6, "serial": 17, "range": 2, "all in one": 25}
 _SIGN = re.compile(r"[^\w\s.,;:!?'\"()—-]|[²³¹½⅓⅔¼¾⅕⅛]")
 
 
@@ -141,31 +147,78 @@ def cache_dir() -> Path:
 
 @functools.cache
 def _engine(code: str) -> Any:
-    """The engine of one language; compiled beside the cache and renamed, so that no process meets half of it."""
-    folder = cache_dir() / f"{version('nemo_text_processing')}-{version('pynini')}" / code
-    if not folder.is_dir():
-        began = time.monotonic()
-        print(
-            f"compiling the text normalizer for '{code}', once on this machine: half a minute to two minutes ...",
-            file=sys.stderr,
-            flush=True,
-        )
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            building = tempfile.mkdtemp(prefix=f".{code}-", dir=folder.parent)
-        except OSError as error:
-            raise NemoExtError(f"cannot write to {folder.parent}: name another folder in NEMO_EXT_CACHE") from error
-        try:
-            _normalizer(code, building)
-            try:
-                os.rename(building, folder)
-            except OSError:
-                if not folder.is_dir():  # another process was first: its folder is as good
-                    raise
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        print(f"compiled in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    """The engine of one language."""
+    folder = compiled(code)
+    logging.getLogger("NeMo-text-processing").disabled = True  # it has a line for every punctuation mark of a text
     return _normalizer(code, str(folder))
+
+
+def compiled(code: str) -> Path:
+    """The folder with a language's grammars; compiled beside it and renamed, so that no process meets half of them.
+
+    Raises:
+        NemoExtError: the cache cannot be written.
+    """
+    folder = cache_dir() / f"{version('nemo_text_processing')}-{version('pynini')}" / code
+    if folder.is_dir():
+        return folder
+    print(
+        f"compiling the text normalizer for '{code}', once on this machine: 20 seconds to minutes ...",
+        file=sys.stderr,
+        flush=True,
+    )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder.parent)
+        building = tempfile.mkdtemp(prefix=f".{code}-", dir=folder.parent)
+    except OSError as error:
+        raise NemoExtError(f"cannot write to {folder.parent}: name another folder in NEMO_EXT_CACHE") from error
+    try:
+        with _progress(code):
+            _normalizer(code, building)
+        try:
+            os.rename(building, folder)
+        except OSError:
+            if not folder.is_dir():  # another process was first: its folder is as good
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process has left: nobody compiles for a day."""
+    for left in folder.glob(".*-*"):
+        if time.time() - left.stat().st_mtime > _DAY:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _progress(code: str) -> Iterator[None]:
+    """How far compiling has come, by what nemo_text_processing logs when a grammar is done."""
+    from nemo_text_processing.utils.logging import logger as log  # importing it sets its level and a handler
+
+    before = log.level, log.handlers, log.propagate, log.disabled
+    with Progress(sum(_COMPILING.values()), f"compiling the text normalizer for '{code}'") as progress:
+        log.setLevel(logging.DEBUG)
+        log.handlers, log.propagate, log.disabled = [_Steps(progress)], False, False
+        try:
+            yield
+            progress.step(progress.total - progress.done)
+        finally:
+            log.setLevel(before[0])
+            log.handlers, log.propagate, log.disabled = before[1:]
+
+
+class _Steps(logging.Handler):
+    """Moves a progress on by the share of each grammar that is reported as done."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.step(_COMPILING.get(record.getMessage().partition(":")[0], 0))
 
 
 def _normalizer(code: str, folder: str) -> Any:
@@ -175,5 +228,4 @@ def _normalizer(code: str, folder: str) -> Any:
         warnings.simplefilter("ignore")  # of its dependencies, about other things
         from nemo_text_processing.text_normalization.normalize import Normalizer
 
-        logging.getLogger("NeMo-text-processing").disabled = True  # a line for every punctuation mark of a text
         return Normalizer(input_case="cased", lang=code, cache_dir=folder, overwrite_cache=False)

@@ -436,9 +436,8 @@ def street(match: re.Match[str]) -> str | None:
 def answered_no(match: re.Match[str]) -> str | None:
     """``no.`` before a number: the word and the end of a sentence where something has just been answered."""
     word = last_word(before(match))
-    if match.group()[0] == "n" and word in SAYING:
-        return "no."
-    return None
+    answered = re.search(r"(?:answer|reply|response|verdict|vote|result) (?:is|was)(?: a)?$", before(match), re.I)
+    return "no." if match.group()[0] == "n" and (word in SAYING or answered) else None
 
 
 def run_without_blanks(match: re.Match[str]) -> str:

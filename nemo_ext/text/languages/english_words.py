@@ -45,6 +45,6 @@ PLACES = frozenset(
 )
 SAYING = frozenset(
     """said say says saying answer answered answers answering reply replied replies told whispered shouted cried means
-    is was or not voted vote votes voting mumbled muttered nodded thought thinks with firm definite resounding big
+    or voted vote votes voting mumbled muttered nodded thought thinks with firm definite resounding big
     simple flat just simply heard hear meant""".split()  # noqa: SIM905
 )

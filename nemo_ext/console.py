@@ -1,0 +1,57 @@
+"""How far long work has come, and when it will be done."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+
+class Progress:
+    """``what: 120/600, 20 %, 12 s left`` on standard error: a moving line on a screen, a line now and then in a log."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what = total, what
+        self.done = 0
+        self._start = time.monotonic()
+        self._last = self._start
+        self._screen = sys.stderr.isatty()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None and self.done:
+            self._say(end=True)
+        elif self._screen:
+            print(file=sys.stderr)
+
+    def step(self, count: int = 1) -> None:
+        """``count`` more are done."""
+        self.done += count
+        now = time.monotonic()
+        if now - self._last >= (0.2 if self._screen else 10.0) and self.done < self.total:
+            self._last = now
+            self._say()
+
+    def _say(self, end: bool = False) -> None:
+        elapsed = time.monotonic() - self._start
+        if end:
+            tail = f"in {clock(elapsed)}"
+        else:
+            tail = f"{clock(elapsed / self.done * (self.total - self.done))} left" if self.done else ""
+        line = f"{self.what}: {self.done}/{self.total}, {100 * self.done // max(1, self.total)} %, {tail}"
+        if self._screen:
+            print(f"\r{line:<78}", end="\n" if end else "", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
