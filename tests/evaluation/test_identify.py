@@ -51,3 +51,16 @@ def test_features_are_normalised(readings: list[Any]) -> None:
     values = cepstra(readings[0].audio, 22050)
     np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-2)
+
+
+def test_a_level_that_moves_changes_no_feature() -> None:
+    """c0, which is the level, is left out: the same sound under a swelling gain has the same cepstra."""
+    generator = np.random.default_rng(0)
+    tone = np.sin(2 * np.pi * np.cumsum(200 + 100 * np.sin(np.arange(44100) / 3000)) / 22050)
+    audio = (0.3 * tone + 0.1 * generator.standard_normal(44100)).astype(np.float32)
+    swelling = audio * np.geomspace(0.2, 1.0, len(audio)).astype(np.float32)
+    plain, swelled = cepstra(audio, 22050), cepstra(swelling, 22050)
+    assert plain.shape == swelled.shape
+    assert plain.shape[1] == 19
+    assert float(np.abs(plain - swelled).mean()) < 0.05
+    assert np.corrcoef(plain[:, 0], swelled[:, 0])[0, 1] > 0.99

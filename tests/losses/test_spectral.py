@@ -57,3 +57,14 @@ def test_full_band_reaches_half_the_sample_rate():
     whistle = 0.001 * torch.sin(torch.arange(16384) * (2 * math.pi * 10000 / 22050))[None] * torch.hann_window(16384)
     silence = torch.zeros_like(whistle)
     assert mel_l1(whistle, silence, full_band(SPEC)) > 3 * mel_l1(whistle, silence, SPEC)
+
+
+@pytest.mark.parametrize("gain", [2.0, 0.5, 0.0])
+def test_the_convergence_is_over_the_norm_of_the_target(gain):
+    """Yamamoto et al., equations 6 and 7, for audio that is the target times a gain: |gain - 1| and |ln gain|."""
+    target = torch.randn(1, 16384, generator=torch.Generator().manual_seed(0))  # louder than the floor everywhere
+    loss = float(multi_resolution_stft(gain * target, target, SPEC, N_FFTS))
+    logarithms = abs(math.log(gain)) if gain else loss - 1.0
+    assert loss == pytest.approx(abs(gain - 1.0) + logarithms, rel=1e-3)
+    if not gain:
+        assert loss > 1.0

@@ -150,3 +150,43 @@ def test_the_bank_means_each_voice_and_lends_what_a_voice_never_spoke() -> None:
         bank.describe(torch.zeros(1, 2, 80), torch.zeros(2, 2))
     with pytest.raises(NemoExtError, match="no numbers"):
         bank.describe(torch.full((2, 2, 80), torch.nan), torch.zeros(2, 2))
+
+
+def test_the_attention_is_the_papers() -> None:
+    """softmax(Q K^T / sqrt(d)) V over tanh of the tokens, head by head, computed another way."""
+    model = encoder()
+    with torch.no_grad():
+        model.tokens.mul_(3.0)  # far enough from 0 that tanh is no identity
+    query = 4.0 * torch.randn(3, CONFIG.size, generator=torch.Generator().manual_seed(1))
+    width = CONFIG.size // CONFIG.heads
+    tokens = np.tanh(model.tokens.detach().numpy())
+    key, value = (
+        tokens @ layer.weight.detach().numpy().T + layer.bias.detach().numpy() for layer in (model.key, model.value)
+    )
+    expected = []
+    for row in query.numpy():
+        for head in range(CONFIG.heads):
+            cut = slice(head * width, (head + 1) * width)
+            scores = np.exp(key[:, cut] @ row[cut] / np.sqrt(width))
+            expected.append(scores / scores.sum() @ value[:, cut])
+    with torch.no_grad():
+        got = model.attend(query).numpy()
+    np.testing.assert_allclose(got, np.concatenate(expected).reshape(got.shape), atol=1e-5)
+
+
+def test_a_rare_style_weighs_more_in_the_loss() -> None:
+    bank = StyleBank(2, 80, 3, CONFIG.size)
+    counts = torch.tensor([[6, 1, 2], [2, 1, 2]])
+    bank.fill(torch.zeros(2, 3, CONFIG.size, dtype=torch.float64), counts)
+    weights = bank.class_weights()
+    torch.testing.assert_close(weights, torch.tensor([1 / 8, 1 / 2, 1 / 4]) / ((1 / 8 + 1 / 2 + 1 / 4) / 3))
+    heads = StyleHeads(CONFIG, styles=3, voices=1)
+    style, voice = torch.randn(2, CONFIG.size), torch.zeros(2, dtype=torch.long)
+    plain = heads(style, torch.tensor([0, 1]), voice, torch.ones(3))["style"]
+    one, other = (heads(style[i : i + 1], torch.tensor([i]), voice[:1], torch.ones(3))["style"] for i in range(2))
+    torch.testing.assert_close(plain, (one + other) / 2)
+    # smoothing spreads a tenth of each target over all classes, each with its own weight
+    probabilities = torch.log_softmax(heads.style(style), 1)
+    targets = torch.full((2, 3), 0.1 / 3) + 0.9 * torch.eye(3)[:2]
+    expected = -(targets * weights * probabilities).sum(1).mean()
+    torch.testing.assert_close(heads(style, torch.tensor([0, 1]), voice, weights)["style"], CONFIG.labels * expected)

@@ -71,3 +71,10 @@ def test_nothing_clips_and_what_was_done_is_said(amplitude: float) -> None:
         assert limited is audio
     if amplitude == 8.0:
         assert "turned down by" in note
+
+
+def test_the_ceiling_leaves_room_below_full_scale() -> None:
+    limited, _ = joining.limit(voiced(1.0, 1.5), RATE)
+    assert 0.97 < float(np.abs(limited).max()) <= 0.9801  # of full scale: a later resampling may overshoot by 2 %
+    just_below = voiced(1.0, 0.97)
+    assert joining.limit(just_below, RATE)[0] is just_below

@@ -326,3 +326,57 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, content):
 def test_a_missing_file_is_named():
     with pytest.raises(NemoExtError, match=r"no model at .*/nowhere\.nemo"):
         _nemo.restore(Path("nowhere.nemo"))
+
+
+def test_the_hash_of_a_voices_base_is_over_every_weight_that_speaks():
+    """One changed value anywhere in what inference uses is another base; the aligner and the voices' table are not."""
+    model = make(voice_adapters={"kind": "shared"}).eval()
+    own = model.weights_hash()
+    for name, parameter in model.named_parameters():
+        at = (0,) * parameter.dim()
+        kept = parameter[at].item()
+        with torch.no_grad():
+            parameter[at] += 0.25
+            changed = model.weights_hash() != own
+            parameter[at] = kept
+        of_training = name.startswith(("aligner.", "fastpitch.aligner.", "fastpitch.speaker_emb."))
+        assert changed != of_training, name
+    assert model.weights_hash() == own
+
+
+def test_every_loss_is_what_stock_computes_on_the_same_batch_and_weights():
+    """Stock's own forward and losses, on one utterance without padding."""
+    from nemo.core.classes.common import typecheck
+
+    model = make(losses={"mel": 1.0, "duration": 0.1, "pitch": 0.1, "energy": 0.1, "align": 1.0, "bin": 1.0}).eval()
+    whole = make_batch(model)
+    batch = dataclasses.replace(
+        whole,
+        **{f: getattr(whole, f)[:1] for f in ("tokens", "token_lens", "mel", "mel_lens", "pitch_normalized", "energy")},
+        **{f: getattr(whole, f)[:1] for f in ("attn_prior", "voice_ids")},
+        ids=whole.ids[:1],
+    )
+    with torch.no_grad(), typecheck.disable_checks():
+        ours, _, _ = model.learn(batch)
+        (mel, _, _, log_durations, pitch_predicted, _, attention, _, hard, pitch, energy_predicted, energy) = (
+            model.fastpitch(
+                text=batch.tokens,
+                pitch=batch.pitch_normalized,
+                energy=batch.energy,
+                speaker=batch.voice_ids,
+                spec=batch.mel,
+                attn_prior=batch.attn_prior,
+                mel_lens=batch.mel_lens,
+                input_lens=batch.token_lens,
+            )[:12]
+        )
+        lens = batch.token_lens
+        theirs = {
+            "mel": model.mel_loss_fn(spect_predicted=mel, spect_tgt=batch.mel),
+            "duration": model.duration_loss_fn(log_durs_predicted=log_durations, durs_tgt=hard, len=lens),
+            "pitch": model.pitch_loss_fn(pitch_predicted=pitch_predicted, pitch_tgt=pitch, len=lens),
+            "energy": model.energy_loss_fn(energy_predicted=energy_predicted, energy_tgt=energy, length=lens),
+            "align": model.forward_sum_loss_fn(attn_logprob=attention, in_lens=lens, out_lens=batch.mel_lens),
+        }
+    for name, value in theirs.items():
+        assert float(ours[name]) == pytest.approx(float(value), rel=1e-4), name

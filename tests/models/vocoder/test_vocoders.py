@@ -206,3 +206,40 @@ def test_the_yaml_fits_its_dataclass(name, shipped):
         assert set(shipped(name, size)) <= known
         model = cls(shipped(name, size))
         assert model.decode(torch.zeros(1, 80, 2)).shape == (1, 512)
+
+
+def test_the_generators_loss_is_the_papers_sum(make_vocoder, batch, monkeypatch):
+    """Kong et al., equations 7 and 9: mel up to half the rate, adversarial and feature-matching loss, weighed."""
+    from nemo_ext.losses import adversarial, spectral
+    from nemo_ext.models.vocoder import gan
+
+    torch.manual_seed(0)
+    model = make_vocoder("hifigan")
+    model.settings.adversarial_from_step, model.settings.discriminator_warmup = 0, 0
+    model.discriminators = model.build_discriminators()
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.0) for part in (model.generator, model.discriminators)]
+    model._optimizer = optimizers[0]
+    logged = {}
+    monkeypatch.setattr(gan, "log_training", lambda _, losses, __: logged.update(losses))
+    monkeypatch.setattr(model, "_stepped", lambda: [optimizers[0], SimpleNamespace(optimizer=optimizers[1])])
+    monkeypatch.setattr(model, "lr_schedulers", lambda: None)
+    monkeypatch.setattr(model, "manual_backward", lambda loss: loss.backward())
+    loss = model.training_step(batch, 0)
+    with torch.no_grad():
+        made, real = model(batch.mel), batch.audio
+        verdicts = [[d(audio) for d in model.discriminators.values()] for audio in (real, made)]
+        maps = [[layers for verdict in side for layers in verdict.maps] for side in verdicts]
+        scores = [score for verdict in verdicts[1] for score in verdict.scores]
+        wide = MelSpec(**{**vars(model.mel_spec), "f_max": model.mel_spec.sample_rate / 2})
+        expected = {
+            "mel": spectral.mel_l1(made, real, wide),
+            "gen": sum((1 - score).square().mean() for score in scores),
+            "fm": sum((a - b).abs().mean() for x, y in zip(*maps, strict=True) for a, b in zip(x, y, strict=True)),
+        }
+        assert float(expected["fm"]) == pytest.approx(float(adversarial.feature_matching(*maps)), rel=1e-5)
+    for name, value in expected.items():
+        assert logged[name].item() == pytest.approx(value.item(), rel=1e-4), name
+    weigh = model.settings.losses
+    assert (weigh.mel, weigh.generator, weigh.feature_matching) == (45.0, 1.0, 2.0)
+    total = 45.0 * expected["mel"] + expected["gen"] + 2.0 * expected["fm"]
+    assert loss.item() == pytest.approx(total.item(), rel=1e-4)

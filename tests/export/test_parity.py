@@ -1,0 +1,70 @@
+"""A graph that is not its model is refused, at the tolerance that the documents name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from nemo_ext import _nemo
+from nemo_ext.errors import NemoExtError
+from nemo_ext.export import parity
+from nemo_ext.runtime.onnxruntime import OnnxSession
+from tests.export.toys import Toys
+
+
+class Silent:
+    def step(self, *_: object) -> None:
+        pass
+
+
+def vocoder_rows(toys: Toys, graph: Path, precision: str) -> list[parity.Row]:
+    model = _nemo.restore(toys.vocoder)
+    generator = np.random.default_rng(0)
+    mel = (generator.standard_normal((1, model.mel_spec.n_mels, 40)) - 4.0).astype(np.float32)
+    return parity.vocoder(model, OnnxSession(graph, threads=1), precision, [mel], Silent())  # type: ignore[arg-type]
+
+
+def scaled(graph: Path, out: Path, factor: float) -> Path:
+    """The graph with the audio of every output times ``factor``: signal over difference is -20 lg|factor - 1| dB."""
+    model = onnx.load(graph)
+    output = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == output else name for name in node.output]
+    model.graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["before", "factor"], [output]))
+    onnx.save(model, out)
+    return out
+
+
+def test_the_right_graph_passes(toy_export: Toys) -> None:
+    rows = vocoder_rows(toy_export, toy_export.bundle.dir / "vocoder.onnx", "fp32")
+    assert [row.faults for row in rows] == [()]
+    assert (rows[0].decibels or 0.0) > 60.0
+    parity.refuse(rows)
+
+
+@pytest.mark.parametrize(
+    ("precision", "factor", "right"),
+    [
+        ("fp32", 1.0005, True),  # 66 dB
+        ("fp32", 1.002, False),  # 54 dB
+        ("fp16", 1.02, True),  # 34 dB
+        ("fp16", 1.05, False),  # 26 dB
+    ],
+)
+def test_a_wrong_vocoder_is_refused_at_the_tolerance(
+    toy_export: Toys, tmp_path: Path, precision: str, factor: float, right: bool
+) -> None:
+    graph = shutil.copy(toy_export.bundle.dir / "vocoder.onnx", tmp_path / "whole.onnx")
+    rows = vocoder_rows(toy_export, scaled(graph, tmp_path / "vocoder.onnx", factor), precision)
+    assert rows[0].decibels == pytest.approx(-20 * np.log10(factor - 1.0), abs=1.0)
+    if right:
+        parity.refuse(rows)
+    else:
+        with pytest.raises(NemoExtError, match=r"the export is not the model: vocoder on .* dB, wanted are (60|30)"):
+            parity.refuse(rows)
