@@ -27,6 +27,7 @@ from nemo_ext.corpus.prepare import Job, Journal, Settings, file_name, prepare_a
 from nemo_ext.corpus.progress import clock
 from nemo_ext.corpus.splits import split
 from nemo_ext.errors import NemoExtError
+from nemo_ext.text.languages import language as find_language
 from nemo_ext.types import Utterance
 
 _RESULTS = ("corpus.yaml", "manifest.jsonl", "train.jsonl", "val.jsonl", "report.html", "events.jsonl")
@@ -45,6 +46,7 @@ def build(config: CorpusConfig) -> Corpus:
     source, out = _folders(config)
     found = recipe.read(source, config)
     rows, dropped = sift_rows(found, source)
+    _check_languages(rows)
     jobs = [_job(row, found) for row in rows]
 
     settings = Settings(str(out), config.sample_rate, config.min_seconds)
@@ -66,6 +68,15 @@ def build(config: CorpusConfig) -> Corpus:
     write_dropped(out / "dropped.jsonl", dropped)
     _refuse_too_little(kept, dropped, config, out)
     return _finish(kept, dropped, found, recipe.PROVENANCE, identity, config, journal, done, started)
+
+
+def _check_languages(rows: list[Utterance]) -> None:
+    """Refuse a language that nobody here can read, rather than after all recordings are prepared."""
+    for row in {row.language: row for row in rows if row.language}.values():
+        try:
+            find_language(row.language or "")
+        except NemoExtError as error:
+            raise NemoExtError(f"utterance '{row.id}': {error}; give language= or correct the table") from error
 
 
 def _finish(

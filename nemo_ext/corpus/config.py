@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nemo_ext.config import option
 from nemo_ext.errors import NemoExtError
+from nemo_ext.text.languages import language as find_language
 
 
 @dataclass
@@ -114,5 +115,7 @@ class CorpusConfig:
                 raise NemoExtError(f"{name}={value} is outside {low:g} to {high:g} {unit}")
         if self.csv.quoting not in ("minimal", "none"):
             raise NemoExtError(f"csv.quoting={self.csv.quoting} is unknown; choose minimal or none")
+        if self.language:
+            find_language(self.language)
         if not self.out:
             raise NemoExtError("out is missing: name the corpus folder to make, out=DIR")

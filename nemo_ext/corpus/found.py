@@ -53,9 +53,13 @@ class Found:
 
 
 def clean_text(text: str) -> str:
-    """Composed letters (NFC), no control characters, single spaces."""
-    composed = unicodedata.normalize("NFC", text)
-    visible = "".join(c if unicodedata.category(c) not in ("Cc", "Cf") else " " for c in composed)
+    """Composed letters (NFC), no control or format characters, single spaces.
+
+    A control character stands where something else would part words; a format character (soft hyphen, zero-width space,
+    joiner) stands within one, so nothing comes in its place, as in `nemo_ext.text.written`.
+    """
+    composed = unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
+    visible = "".join(c if unicodedata.category(c) != "Cc" else " " for c in composed)
     return " ".join(visible.split())
 
 

@@ -18,7 +18,9 @@ class TextConfig:
         "cmudict knows English, other languages stay graphemes",
         choices=("auto", "espeak", "cmudict", "graphemes"),
     )
-    languages: list[str] = option(["en"], "languages whose symbols the table holds: en, de")
+    languages: list[str] = option(
+        ["en"], "languages whose symbols the table holds: en, de; a training that names none takes those of its corpus"
+    )
     lexicon: str | None = option(None, "file of word<TAB>phones that wins over g2p", path=True)
     normalize: bool = option(True, "write out numbers, dates, units and abbreviations")
     heteronyms: str = option(

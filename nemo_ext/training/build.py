@@ -21,6 +21,7 @@ from nemo_ext.data.prepare import base_voices, prepare, voice_name
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.text.languages import language as find_language
 from nemo_ext.training import compiled, feed
 from nemo_ext.training.config import TrainConfig
 from nemo_ext.training.joint import joined
@@ -55,6 +56,23 @@ def build(config: TrainConfig) -> Built:
     return built
 
 
+def _languages(asked: list[str], corpus: Corpus) -> list[str]:
+    """Languages of the token table: those that were asked for, otherwise the corpus's.
+
+    Raises:
+        NemoExtError: the corpus speaks one that was not asked for, or one that nobody here reads.
+    """
+    untold = asked[0] if asked else "en"
+    spoken = sorted({find_language(utterance.language or untold).code for utterance in corpus.utterances})
+    missing = [code for code in spoken if code not in [find_language(code).code for code in asked]]
+    if asked and missing:
+        raise NemoExtError(
+            f"text.languages=[{','.join(asked)}] lacks {', '.join(missing)}, which {corpus.dir} speaks: "
+            f"write text.languages=[{','.join([*asked, *missing])}], or leave it out"
+        )
+    return asked or spoken
+
+
 def _build(config: TrainConfig) -> Built:
     cls = _model_class(config.model)
     settings: Any = OmegaConf.to_container(conform(config.model, cls.config_class, "model."), resolve=True)
@@ -78,8 +96,8 @@ def _build(config: TrainConfig) -> Built:
         identity["acoustic"] = made.identity if made else ""
         train, val = feed.segments(config, corpus, settings, lambda: _features(config, corpus), made)
         return Built(model, train, val, flat(identity), _defaults(cls))
+    languages = _languages(config.text.languages, corpus)
     features = _features(config, corpus)
-    languages = sorted({utterance.language or "en" for utterance in corpus.utterances})
     frontend = TextFrontend(dataclasses.replace(config.text, languages=languages))
     voices = base_voices(corpus.utterances, features)
     if hasattr(cls, "parts"):

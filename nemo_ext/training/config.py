@@ -118,7 +118,8 @@ class TrainConfig:
     augment: Augment = field(default_factory=Augment)
     size: dict[str, Any] = option({}, "tiny, small or full")
     model: dict[str, Any] = option({}, "what to train, with its own options")
-    text: TextConfig = field(default_factory=TextConfig)
+    # without languages: they are then the corpus's
+    text: TextConfig = field(default_factory=lambda: TextConfig(languages=[]))
     features: FeatureOptions = field(default_factory=FeatureOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     strategy: StrategyOptions = field(default_factory=StrategyOptions)

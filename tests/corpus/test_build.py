@@ -163,6 +163,7 @@ def test_a_full_disk_is_one_line_and_can_be_taken_up(lj: Lj, tmp_path: Path, mon
         ({"recipe": "ljspech"}, "did you mean 'ljspeech'"),
         ({"sample_rate": 100}, "sample_rate=100 is outside 8000 to 96000 Hz"),
         ({"val_fraction": 0.9}, "val_fraction=0.9 is outside"),
+        ({"language": "fr"}, "no language 'fr'"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(
@@ -171,6 +172,18 @@ def test_mistakes_are_named_before_anything_is_written(
     given = {"recipe": "ljspeech", "source": str(lj()), "out": str(tmp_path / "out")} | options
     with pytest.raises(NemoExtError, match=re.escape(words)):
         build(CorpusConfig(**given))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_language_that_nobody_reads_is_refused_before_anything_is_written(
+    tmp_path: Path, write: Write, voice: Voice
+) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "source" / f"{name}.wav", voice())
+    table = "path,text,language\na.wav,Hello there.,en-GB\nb.wav,Bonjour.,fr\n"
+    (tmp_path / "source" / "metadata.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(NemoExtError, match="utterance 'b': no language 'fr'"):
+        build(CorpusConfig(recipe="csv", source=str(tmp_path / "source"), out=str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()
 
 

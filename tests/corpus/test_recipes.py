@@ -173,6 +173,21 @@ def test_hifitts(tmp_path: Path, write: Write, voice: Voice) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("Soft hy\u00adphen\u00adation in a word.", "Soft hyphenation in a word."),
+        ("A Zusammen\u200barbeit of two.", "A Zusammenarbeit of two."),
+        ("Zero wi\u200cd\u200dth \u2060joiner\ufeff.", "Zero width joiner."),
+        ("Left \u200eand\u200f right \u202aarrows\u202c.", "Left and right arrows."),
+        ("A\tvertical\x0btab\x07 and\u0085next", "A vertical tab and next"),
+        ("scho\u00ad\u0308n", "schön"),
+    ],
+)
+def test_what_nobody_sees_parts_no_word(given: str, kept: str) -> None:
+    assert found.clean_text(given) == kept
+
+
 def test_the_same_name_in_two_folders_is_not_lost(tmp_path: Path, write: Write, voice: Voice) -> None:
     for folder in ("a", "b"):
         write(tmp_path / folder / "1-2-0000.flac", voice())

@@ -18,6 +18,7 @@ from nemo_ext.cli import main
 from nemo_ext.config import compose
 from nemo_ext.errors import NemoExtError, UsageError
 from nemo_ext.training import plan, run
+from nemo_ext.training.build import build
 from nemo_ext.training.pictures import read_metrics
 from nemo_ext.training.run import train
 
@@ -38,6 +39,20 @@ def test_an_acoustic_model_learns_and_knows_its_voices_and_text(tiny_acoustic):
     model = _nemo.restore(tiny_acoustic)
     assert [voice.name for voice in model.voices] == ["ada", "ben"]
     assert model.frontend.encode("Hello.", "en").ids.size > 4
+
+
+def test_languages_that_were_asked_for_are_the_table_s(options, tmp_path, capfd):
+    """The corpus is English: more may be asked for, but not without English."""
+    line = options(tmp_path / "both", "text.languages=[de,en]", model="fastpitch")
+    both = build(compose("train", line)).model.frontend
+    alone = build(compose("train", options(tmp_path / "alone", model="fastpitch"))).model.frontend
+    assert (both.config.languages, alone.config.languages) == (["de", "en"], ["en"])
+    assert "ß" not in alone.table
+    assert "ß" in both.table
+    assert main(["train", *options(tmp_path / "german", "text.languages=[de]", model="fastpitch")]) == 1
+    said = capfd.readouterr().err
+    assert "text.languages=[de] lacks en" in said
+    assert "text.languages=[de,en]" in said
 
 
 def test_the_command_itself(options, tmp_path, capfd):
