@@ -39,7 +39,7 @@ def make():
             "segment_frames": 16,
             "adversarial_from_step": None,
             "mel": dataclasses.asdict(SPEC),
-            "text": dataclasses.asdict(TextFrontend(cfg.text).config),
+            "text": dataclasses.asdict(TextFrontend(dataclasses.replace(cfg.text, languages=["en"])).config),
             "voices": [dataclasses.asdict(BaseVoice("ada"))],
         }
         torch.manual_seed(0)
