@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -130,14 +131,19 @@ class TextFrontend:
                 found.positions.append(found.place(segment.start))
 
     def _pronounced(self, words: Sequence[str], language: Language) -> list[list[str]]:
-        symbols: list[list[str] | None] = [self._own(word, language) for word in words]
+        symbols: list[list[str] | None] = [
+            self._own(word, language, _is_letter(words, i, language)) for i, word in enumerate(words)
+        ]
         if self.config.g2p == "espeak" and None in symbols:
             read = g2p.espeak_clause(words, language)
             symbols = [s or self._from_ipa(ipa) for s, ipa in zip(symbols, read, strict=True)]
         return [s or self._letters(word) for s, word in zip(symbols, words, strict=True)]
 
-    def _own(self, word: str, language: Language) -> list[str] | None:
-        """Symbols of a word for which no clause is needed: the lexicon's, a heteronym's letters, cmudict's."""
+    def _own(self, word: str, language: Language, letter: bool) -> list[str] | None:
+        """Symbols of a word for which no clause is needed: the lexicon's, a heteronym's letters, cmudict's.
+
+        ``letter``: it is the letter A, and no article.
+        """
         found = self._lexicon.get(word)
         if found:
             return found
@@ -145,6 +151,9 @@ class TextFrontend:
             return self._letters(word)
         if self.config.heteronyms == "graphemes" and word.lower() in language.heteronyms:
             return self._letters(word)
+        known = language.letter_a if letter else _interjection(word, language)
+        if known and (language.code == "en" or self.config.g2p == "espeak"):
+            return self._from_ipa(known)
         if language.code != "en" or self.config.g2p == "espeak":
             return None
         phones = g2p.english(word)
@@ -192,6 +201,23 @@ class _Found:
 
     def place(self, at: int) -> int:
         return self._source.positions[at]
+
+
+def _is_letter(words: Sequence[str], i: int, language: Language) -> bool:
+    """Whether the word is a capital A that is spelled: among other letters ("D N A") or behind "plan" and the like."""
+    if words[i] != "A" or not language.letter_a:
+        return False
+    before, after = words[i - 1 : i], words[i + 1 : i + 2]
+    spelled = any(len(word) == 1 and word.isupper() and word != "I" for word in (*before, *after))
+    return spelled or any(word.lower() in language.lettered for word in before)
+
+
+def _interjection(word: str, language: Language) -> str:
+    """IPA of a word without a vowel that is none of its letters' names: ``Hm``, ``psst``; in capitals it is spelled."""
+    if word.isupper():
+        return ""
+    plain = word.lower()
+    return next((ipa for pattern, ipa in language.interjections if re.fullmatch(pattern, plain)), "")
 
 
 def _check(cfg: TextConfig) -> None:

@@ -71,7 +71,8 @@ def cmudict_word(word: str) -> list[str] | None:
     if found:
         return found[0]
     if "-" in word:
-        parts = [cmudict_word(part) for part in word.split("-")]
+        # "a-four" is written for the paper's size
+        parts = [cmudict_word("a." if part == "a" else part) for part in word.split("-")]
         return [phone for part in parts if part for phone in part] if all(parts) else None
     if word.endswith("'s") and (stem := cmudict_word(word[:-2])):
         return [*stem, *_possessive(stem[-1])]

@@ -155,6 +155,44 @@ def test_capitals_do_not_change_a_word(plain: TextFrontend) -> None:
     assert spoken(plain.encode("the U.S. today"))["U.S."] == "jˌuːˈɛs"
 
 
+@pytest.mark.parametrize("g2p", ["espeak", "cmudict"])
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("the D N A test", True),
+        ("A B C", True),
+        ("N A T O", True),
+        ("Plan A is good", True),
+        ("the A4 paper", True),
+        ("A dog", False),
+        ("A I know of", False),
+        ("so A-list", True),
+    ],
+)
+def test_a_capital_a_among_letters_is_a_letter(text: str, letter: bool, g2p: str) -> None:
+    tokens = TextFrontend(TextConfig(g2p=g2p)).encode(text)
+    word = next(w for w, _, _ in tokens.words if w.startswith("A"))
+    assert spoken(tokens)[word].replace("ˈ", "").replace("ˌ", "").startswith("eɪ") == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "sounds"),
+    [
+        ("Hm", "en", "həm"),
+        ("Hmmm", "en", "həm"),
+        ("hm", "de", "həm"),
+        ("Hmm", "de", "həm"),
+        ("Mm", "en", "mː"),
+        ("Shh", "en", "ʃː"),
+        ("Pst", "de", "pst"),
+        ("psst", "en", "pst"),
+        ("HM", "en", "ˌeɪtʃˈɛm"),
+    ],
+)
+def test_sounds_that_have_no_vowel_are_not_spelled(plain: TextFrontend, text: str, language: str, sounds: str) -> None:
+    assert spoken(plain.encode(f"{text}, so", language))[text] == sounds
+
+
 @pytest.mark.parametrize("text", ["", "   \n", "...", "😀", "»…«", "жж"])
 def test_text_without_a_word_is_an_error(plain: TextFrontend, text: str) -> None:
     with pytest.raises(NothingToSpeak, match="nothing to speak in") as caught:

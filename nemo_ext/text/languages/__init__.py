@@ -26,6 +26,9 @@ class Language:
     symbols: Mapping[str, str]  # character -> as spoken, where the engine has left it
     heteronyms: frozenset[str]  # lower case words that are read in two ways, with two meanings
     rules: tuple[Rule, ...]  # numbers, signs and names that the language's own rules read; the first that fits wins
+    interjections: tuple[tuple[str, str], ...] = ()  # patterns of words without a vowel, and their IPA
+    letter_a: str = ""  # IPA of the letter A, where a lone capital A is a word besides
+    lettered: frozenset[str] = field(default_factory=frozenset)  # words that a letter follows: "plan A"
     grammars: bool = True  # nemo_text_processing's read what the rules leave; without, the rules must read everything
     months: frozenset[str] = field(default_factory=frozenset)  # a number with a full stop before these is an ordinal
     beginners: frozenset[str] = field(default_factory=frozenset)  # words that follow an ordinal less often than begin

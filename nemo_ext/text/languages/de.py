@@ -39,6 +39,11 @@ _SYMBOLS = {
     "≠": "ungleich", "‰": "Promille", "¥": "Yen", "¢": "Cent", "·": "mal", "∞": "unendlich", "√": "Wurzel aus",
 }  # fmt: skip
 
+_INTERJECTIONS = (
+    ("h+m+", "həm"), ("m{2,}", "mː"), ("m+h+m+", "mhˈəm"), ("p+s+t+", "pst"), ("b+r{2,}", "bɾː"), ("g+r{2,}", "ɡɾː"),
+    ("p+f+t+", "pft"), ("z{3,}", "zː"), ("s+ch+", "ʃː"), ("s+ch+t+", "ʃt"),
+)  # fmt: skip
+
 LANGUAGE = Language(
     code="de",
     espeak_voice="de",
@@ -53,5 +58,6 @@ LANGUAGE = Language(
     months=frozenset(month.lower() for month in MONTHS),
     beginners=BEGINNERS,
     rules=RULES,
+    interjections=_INTERJECTIONS,
     grammars=False,
 )

@@ -46,6 +46,15 @@ _SYMBOLS = {
 }  # fmt: skip
 
 
+_INTERJECTIONS = (
+    ("h+m+", "həm"), ("m{2,}", "mː"), ("m+h+m+", "əmhˈəm"), ("sh+", "ʃː"), ("p+s+t+", "pst"), ("br{2,}", "bɹː"),
+    ("gr{2,}", "ɡɹː"), ("p+f+t+", "pft"), ("z{3,}", "zː"), ("nth", "ˈɛnθ"),
+)  # fmt: skip
+_LETTERED = """
+plan vitamin type class group grade hepatitis team section option point exhibit appendix block side part level platform
+terminal category schedule annex zone ward variant version model room seat gate unit
+"""
+
 LANGUAGE = Language(
     code="en",
     espeak_voice="en-us",
@@ -70,4 +79,7 @@ LANGUAGE = Language(
     symbols=_SYMBOLS,
     heteronyms=frozenset(_HETERONYMS.split()),
     rules=RULES,
+    interjections=_INTERJECTIONS,
+    letter_a="ˈeɪ",
+    lettered=frozenset(_LETTERED.split()),
 )

@@ -108,7 +108,8 @@ def codes(match: re.Match[str]) -> str | None:
             spoken.append(in_pairs(int(part)))
         else:
             spoken.append(amount(part))
-    return " ".join(spoken)
+    # a lone capital A would be the article
+    return re.sub(r"\bA (?=[a-z])", "A-", " ".join(spoken))
 
 
 # --- dates, times -----------------------------------------------------------------------------------------------------
