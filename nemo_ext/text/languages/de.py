@@ -20,7 +20,7 @@ _ABBREVIATIONS = {
     "Mrd.": "Milliarden", "Std.": "Stunden", "Min.": "Minuten", "Sek.": "Sekunden", "max.": "maximal",
     "min.": "minimal", "Dipl.-Ing.": "Diplomingenieur", "Mr.": "Mister", "Mrs.": "Missis", "Jan.": "Januar",
     "Feb.": "Februar", "Aug.": "August", "Sept.": "September", "Okt.": "Oktober", "Nov.": "November",
-    "Dez.": "Dezember", "§§": "Paragraphen",
+    "Dez.": "Dezember", "§§": "Paragraphen", "u.": "und",
 }  # fmt: skip
 _CLOSING = {
     "u. a.", "u.a.", "o. Ä.", "o.Ä.", "s. o.", "s. u.", "v. Chr.", "n. Chr.", "usw.", "usf.", "etc.", "Str.", "Jh.",

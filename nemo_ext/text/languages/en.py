@@ -70,6 +70,7 @@ LANGUAGE = Language(
         "pp.": "pages",
         "vol.": "volume",
         "Vol.": "volume",
+        "ext.": "extension",
         "Fig.": "figure",
         "fig.": "figure",
         "ch.": "chapter",

@@ -70,12 +70,14 @@ _CALLING = frozenset("call dial called dialed calling phone ring dialing text".s
 
 def called(match: re.Match[str]) -> str | None:
     """Number to call: ``Call 911.`` -> ``Call nine one one.``."""
-    near = last_word(before(match)) in _CALLING
+    near = last_word(re.sub(r"\d{3},? (?:or|and)$", "", before(match)).rstrip()) in _CALLING
     known = match.group() == "911" and last_word(before(match)) != "porsche"
     return digits(match.group()) if near or known else None
 
 
-_CODES = r"\b(?:ZIP|zip|PIN|pin|code|Code|passcode|password|account(?: number)?|serial(?: number)?|ISBN|SSN)"
+_CODES = (
+    r"\b(?:ZIP|zip|PIN|pin|code|Code|passcode|password|account(?: number)?|serial(?: number)?|ISBN|SSN|ext\.|extension)"
+)
 
 
 def code_digits(match: re.Match[str]) -> str | None:
@@ -268,9 +270,9 @@ def unit_of_compound(match: re.Match[str]) -> str:
 
 def feet(match: re.Match[str]) -> str:
     """Feet and inches: ``5'10\"`` -> ``five feet ten inches``."""
-    feet, inches = match["ft"], match["in"]
+    feet, inches = match["ft"], match["in"] or match["in2"]
     spoken = f"{amount(feet)} {'foot' if feet == '1' else 'feet'}"
-    return spoken + (f" {amount(inches)} {'inch' if inches == '1' else 'inches'}" if inches else "")
+    return spoken + (f" {amount(inches)} {'inch' if inches == '1' else 'inches'}" if inches else "") + stop_mark(match)
 
 
 _NOT_POWER = (
@@ -284,6 +286,8 @@ def power(match: re.Match[str]) -> str | None:
     following = first_word(after(match)).lower()
     if last_word(before(match)) in PLACES or scale not in ("k", "K", "M", "B", "bn"):
         return None
+    if scale in "MB" and first_word(after(match))[:1].isupper() and after(match)[0].isalpha():
+        return None  # "221B Baker Street"
     short = len(match["n"]) <= 2 and scale in "kK"
     if short and (re.fullmatch(_NOT_POWER, following) or (not following and match["n"] in ("4", "8"))):
         return f"{amount(match['n'])} K"
@@ -323,9 +327,12 @@ _RATED = re.compile(r"rat(?:ed|ing)|scor(?:ed?|ing)|gave (?:it|him|her|them)|gra
 
 def fraction(match: re.Match[str]) -> str | None:
     """Fraction: ``3/4`` -> ``three quarters``."""
-    over, under = int(match["a"]), int(match["b"])
-    if under in (5, 10, 100) and _RATED.search(before(match, 40)) and over <= under:
-        return f"{cardinal(over)} out of {cardinal(under)}"
+    under = int(match["b"])
+    if under in (5, 10, 100) and (_RATED.search(before(match, 40)) or "." in match["a"]):
+        return f"{amount(match['a'])} out of {cardinal(under)}"
+    if "." in match["a"]:
+        return None
+    over = int(match["a"])
     if over >= under:
         return None
     return half_of(after(match)) if (over, under) == (1, 2) else fraction_words(over, under)
@@ -436,7 +443,7 @@ def street(match: re.Match[str]) -> str | None:
 
 def answered_no(match: re.Match[str]) -> str | None:
     """``no.`` before a number: the word and the end of a sentence where something has just been answered."""
-    word = last_word(before(match))
+    word = last_word(re.sub(r" (?:me|him|her|us|them|you)$", "", before(match)))
     answered = re.search(r"(?:answer|reply|response|verdict|vote|result) (?:is|was)(?: a)?$", before(match), re.I)
     return "no." if match.group()[0] == "n" and (word in SAYING or answered) else None
 

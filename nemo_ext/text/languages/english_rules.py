@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from nemo_ext.text.languages import english_readings as read
-from nemo_ext.text.languages.english_numbers import amount, cardinal, in_pairs
+from nemo_ext.text.languages.english_numbers import amount, in_pairs
 from nemo_ext.text.languages.english_units import UNITS
 from nemo_ext.text.languages.english_words import DAYS, ORDINAL_NOUNS, STREETS
 from nemo_ext.text.rules import Rule, address_rules, alternatives
@@ -21,7 +21,9 @@ def _rule(
 
 _S = rf"(?P<sign>{read.SIGN})"
 _ROMANS = r"(?P<r>[IVXLCDM]+)"
-_PER_WORDS = "day|month|year|week|hour|minute|second|person|night|unit|mile|head|share|mo|yr|wk|hr|quarter|page|student"
+_PER_WORDS = (
+    "day|month|year|week|hour|minute|second|person|night|unit|mile|head|share|mo|yr|wk|hr|quarter|page|student|s|h|min"
+)
 _PERS = rf"(?:s²|{read.UNIT}|{_PER_WORDS})"
 _HALF = r"(?P<half>[AaPp])\.?\s?[Mm]\b\.?"
 
@@ -52,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     _rule("day of the week", rf"\b(?P<a>{alternatives(DAYS)})\.?(?=,\s(?:{read.MONTH}|{read.SHORT_MONTH})\b)", lambda m: DAYS[m["a"]], ("Mon., May 3", "Monday, may third")),
     _rule("times from and to", rf"{read.START}(?P<h>\d{{1,2}})(?::(?P<m>\d\d))?(?:\s?(?P<half>[AaPp])\.?[Mm]\b\.?)?{read.RANGE}(?P<h2>\d{{1,2}})(?::(?P<m2>\d\d))?(?:\s?(?P<half2>[AaPp])\.?[Mm]\b\.?)?(?![\w@]|[.,:/-]?\d)", read.times, ("9:00-5:30", "nine to five thirty"), ("9-11 a.m. daily", "nine to eleven AM daily")),
     _rule("time of the half day", rf"{read.START}(?P<h>\d{{1,2}})(?::(?P<m>\d\d))?\s?{_HALF}(?!\w)", read.time, ("2:35 p.m. sharp", "two thirty five PM sharp")),
+    _rule("minutes below ten", rf"{read.START}(?P<h>1?\d|2[0-3]):(?P<m>0[1-9]){read.END}", lambda m: read.clock_words(m["h"], m["m"]), ("at 7:05", "at seven oh five")),
     _rule("equation", read.EQUATION, read.equation, ("10 - 4 = 6", "ten minus four equals six")),
     _rule("ratio", rf"{read.START}\d+\s?:\s?\d+(?:\s?:\s?\d+)*{read.END}", read.ratio, ("a ratio of 2:1", "a ratio of two to one")),
     _rule("decade", r"(?<![\w.,/$-])'?(?P<n>\d{0,3}0)'?s(?!\w)", read.decade, ("830s", "eight thirties"), ("the '90s", "the nineties")),
@@ -60,7 +63,7 @@ RULES: tuple[Rule, ...] = (
     _rule("money", rf"(?<!\w){_S}(?P<c>{read.CURRENCY}){read.B}?(?P<n>{read.NUMBER})(?:\s?(?P<scale>thousand|million|billion|trillion|bn|mn|tn|trn|mm|[kKMmBbT])(?!\w))?(?:\s?/\s?(?P<per>{_PERS})(?!\w))?(?![\w@]|[.,]\d)", read.money,
           ("$5/month", "five dollars per month"), ("$20K", "twenty thousand dollars"), ("£1.20", "one pound twenty pence")),
     _rule("money, sign last", rf"{read.START}{_S}(?P<n>{read.NUMBER})(?P<scale>)(?P<per>)\s?(?P<c>{read.CURRENCY})(?!\w)", read.money, ("5 €", "five euros")),
-    _rule("feet and inches", rf"{read.START}(?P<ft>\d{{1,2}})(?:'\s?(?P<in>\d{{1,2}})(?:\"|'')|'(?=\s(?:tall|long|high|wide|deep)\b))(?P<end>)", read.feet, ("5'10\"", "five feet ten inches")),
+    _rule("feet and inches", rf"{read.START}(?P<ft>\d{{1,2}})(?:'\s?(?P<in>\d{{1,2}})(?:\"|'')|\s?(?:ft|foot|feet)\.?\s(?P<in2>\d{{1,2}})\s?in(?:ches|\.|\b)|'(?=\s(?:tall|long|high|wide|deep)\b))", read.feet, ("5'10\"", "five feet ten inches")),
     _rule("range of measures", rf"{read.START}(?P<a>{read.NUMBER})(?:%?)(?:{read.RANGE})(?P<b>{read.NUMBER}){read.B}?(?P<u>{read.UNIT})(?![\w²³])", read.number_range, ("5-6 km", "five to six kilometers")),
     _rule("measure", rf"{read.START}(?P<n>{read.SIGN}{read.NUMBER})(?P<blank>{read.B}?)(?P<u>{read.UNIT})(?:/(?P<per>{_PERS}))?(?![\w²³°]|/\w|-\w)", read.measure,
           ("60 km/h", "sixty kilometers per hour"), ("1 km", "one kilometer"), ("-5 °C", "minus five degrees Celsius")),
@@ -71,9 +74,9 @@ RULES: tuple[Rule, ...] = (
     # fractions
     _rule("mixed number", rf"{read.START}(?P<n>\d{{1,3}})(?:{read.B}?(?P<v>[{read.VULGAR}])|{read.B}(?P<a>\d)/(?P<b>\d{{1,2}}))(?![\w/])", read.mixed, ("1½", "one and a half"), ("2 3/4", "two and three quarters")),
     _rule("fraction sign", rf"[{read.VULGAR}](?!\w)", read.vulgar, ("½ cup", "half a cup"), ("¾", "three quarters")),
-    _rule("around the clock", r"(?<![\w/.])(?:24/7|50/50|9/11|20/20|7/11)(?![\w/])", lambda m: " ".join(cardinal(int(part)) for part in m.group().split("/")), ("24/7", "twenty four seven")),
+    _rule("around the clock", r"(?<![\w/.])(?:24/7(?:/365)?|50/50|9/11|20/20|7/11)(?![\w/])", lambda m: " ".join(in_pairs(int(part)) for part in m.group().split("/")), ("24/7", "twenty four seven")),
     _rule("day with a slash", r"(?<![\w/.,])(?P<m>\d{1,2})/(?P<d>\d{1,2})(?![\w/]|[.,]\d)", read.slash_day, ("on 3/4", "on march fourth")),
-    _rule("fraction", r"(?<![\w/.,$])(?P<a>\d{1,3})/(?P<b>\d{1,3})(?![\w/]|[.,]\d)", read.fraction, ("3/4", "three quarters"), ("rated 8/10", "rated eight out of ten")),
+    _rule("fraction", r"(?<![\w/.,$])(?P<a>\d{1,3}(?:\.\d)?)/(?P<b>\d{1,3})(?![\w/]|[.,]\d)", read.fraction, ("3/4", "three quarters"), ("rated 8/10", "rated eight out of ten")),
     # Roman numerals
     _rule("Roman ordinal", rf"(?<![\w.]){_ROMANS}(?=\s(?:{'|'.join(ORDINAL_NOUNS)})\b)", read.roman_ordinal, ("the XX century", "the twentieth century")),
     _rule("name and Roman number", rf"(?<!\w)(?P<word>{read.WORD})\s{_ROMANS}(?!\w|-)", read.roman_after, ("Louis XIV", "Louis the fourteenth"), ("Chapter IV", "Chapter four")),

@@ -131,9 +131,12 @@ def money(match: re.Match[str]) -> str | None:
 
 def million(match: re.Match[str]) -> str:
     """Millions: ``1 Mio. Euro`` -> ``eine Million Euro``."""
-    scale = {"Mi": ("Million", "Millionen", "f"), "Mr": ("Milliarde", "Milliarden", "f")}
-    scale |= {"Bi": ("Billion", "Billionen", "f"), "Ts": ("tausend", "tausend", "n")}
-    of = scale[match["scale"][:2]]
+    scale = match["scale"]
+    if scale.startswith("Ts"):
+        of = ("tausend", "tausend", "n")
+    else:
+        one_is = "Milliarde" if scale.startswith(("Mr", "Milliarde")) else "Billion" if scale[0] == "B" else "Million"
+        of = (one_is, one_is + "n" if one_is.endswith("e") else one_is + "en", "f")
     sign = _SIGNS.get((match["sign"] or "")[:1], "")
     currency = match["c"] and CURRENCIES[re.sub(r"\s", "", match["c"])][1]
     return sign + counted(match, match["n"], of) + (f" {currency}" if currency else "")
@@ -163,6 +166,13 @@ def measure(match: re.Match[str]) -> str | None:
     if per == "s²":
         return spoken + " pro Sekunde Quadrat"
     return spoken + (f" pro {each(per)}" if per else "")
+
+
+def unit_in_compound(match: re.Match[str]) -> str | None:
+    """Unit in a compound: ``20-kg-Sack`` -> ``zwanzig-Kilogramm-Sack``; but ``4K-Video`` has none."""
+    if match["u"] in AMBIGUOUS and not match["hyphen"]:
+        return None
+    return f"{amount(match['n'], 'ein')}-{(UNITS | CURRENCIES)[match['u']][0]}"
 
 
 def money_per(match: re.Match[str]) -> str:
@@ -247,7 +257,18 @@ def regnal(match: re.Match[str]) -> str | None:
         return None
     if not stop and len(match["r"]) == 1:
         return None
-    if len(match["r"]) == 1 and rest[:1].isupper() and first_word(rest).lower() not in BEGINNERS:
+    titled = last_word(before(match)) in (
+        "kaiser",
+        "könig",
+        "papst",
+        "zar",
+        "kaiserin",
+        "königin",
+        "zarin",
+        "herzog",
+        "fürst",
+    )
+    if len(match["r"]) == 1 and not titled and rest[:1].isupper() and first_word(rest).lower() not in BEGINNERS:
         return None  # "Anna V. Schmidt"
     if not stop:
         return f"{name} {cardinal(number)}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from nemo_ext.text.languages import german_dates as dates
 from nemo_ext.text.languages import german_readings as read
 from nemo_ext.text.languages.german_numbers import cardinal, digits, year
-from nemo_ext.text.languages.german_units import CURRENCIES, UNITS
+from nemo_ext.text.languages.german_units import CURRENCIES
 from nemo_ext.text.languages.german_words import DAYS, LABELS, gender
 from nemo_ext.text.rules import Rule, address_rules, after, alternatives, before, first_word, roman
 
@@ -43,13 +43,14 @@ RULES: tuple[Rule, ...] = (
     # dates and times
     _rule("ISO date", r"(?<![\w.-])(\d{4})-(\d{2})-(\d{2})(?![\w-])", dates.iso_date,
           ("am 2023-12-24", "am vierundzwanzigsten Dezember zweitausenddreiundzwanzig")),
-    _rule("date", rf"(?<![\w.,])(?:(?P<from>\d{{1,2}})\.{read.RANGE})?(?P<d>\d{{1,2}})\.{read.B}?(?P<m>\d{{1,2}})\.(?:{read.B}?(?P<y>\d{{4}}|\d{{2}}(?!\d|{read.B}?Uhr|:)))?(?![\d.])", dates.date,
+    _rule("date", rf"(?<![\w.,])(?:(?P<from>\d{{1,2}})\.{read.RANGE})?(?P<d>\d{{1,2}})\.{read.B}?(?P<m>\d{{1,2}})\.(?:{read.B}?(?P<y>\d{{4}}|\d{{2}}(?!\d|{read.B}?Uhr|:)))?(?!\d|\.\d)", dates.date,
           ("Am 3.10. war frei.", "Am dritten Oktober war frei.")),
     _rule("date with a month's name", rf"(?<![\w.,])(?:(?P<from>\d{{1,2}})\.{read.RANGE})?(?P<d>\d{{1,2}})\.\s?(?P<month>(?:{dates.MONTH})(?!\w)|(?:{alternatives(dates.SHORT_MONTHS)})(?:\.|(?!\w)))(?:\s(?P<y>\d{{4}})(?![\d,]))?", dates.written_date,
           ("der 1. Januar", "der erste Januar"), ("den 3.-5. Mai", "den dritten bis fünften Mai")),
     _rule("month and year", rf"(?<=\b)(?P<m>{dates.MONTH})\s(?P<y>\d{{4}})(?![\d,])", lambda m: f"{m['m']} {year(int(m['y']))}"),
     _rule("days of the week", rf"\b(?P<a>{'|'.join(DAYS)})\.?{read.RANGE}(?P<b>{'|'.join(DAYS)})\b\.?(?=[\s:,]*(?:\d|$))?", lambda m: f"{DAYS[m['a']]} bis {DAYS[m['b']]}", ("Mo-Fr", "Montag bis Freitag")),
     _rule("day of the week", rf"\b(?P<a>{'|'.join(DAYS)})(?:\.,|\.|,)(?=\s(?:den\s)?\d{{1,2}}\.)", lambda m: DAYS[m["a"]] + ","),
+    _rule("days in a list", rf"(?<=\bam\s)(?:{'|'.join(DAYS)})\.(?!\s[A-Z][a-z]+\s[a-z])|\b(?:{'|'.join(DAYS)})\.(?=,?\s(?:und\s|oder\s|bis\s)?(?:{'|'.join(DAYS)})\.)|(?<=\.\sund\s)(?:{'|'.join(DAYS)})\.|(?<=\.\sbis\s)(?:{'|'.join(DAYS)})\.", lambda m: DAYS[m.group().rstrip(".")] + "." * (not after(m)), ("Mo. und Di.", "Montag und Dienstag")),
     _rule("duration", rf"{read.START}(?P<a>\d{{1,3}}):(?P<b>[0-5]\d)(?::(?P<c>[0-5]\d))?\s?(?P<unit>Stunden?|Std\.|Minuten?|Min\.|min|h)(?!\w)", dates.duration,
           ("in 2:05 Stunden", "in zwei Stunden fünf Minuten")),
     _rule("times from and to", rf"{read.START}(?P<h>\d{{1,2}})(?:[:.](?P<m>\d\d))?(?:{read.B}?Uhr)?(?:{read.RANGE}|\sbis\s)(?P<h2>\d{{1,2}})(?:[:.](?P<m2>\d\d))?(?P<uhr>{read.B}?Uhr\b)?{read.END}", dates.times,
@@ -59,7 +60,7 @@ RULES: tuple[Rule, ...] = (
     _rule("hour", rf"{read.START}(?P<h>\d{{1,2}}){read.B}Uhr(?:{read.B}(?P<m>\d{{1,2}})(?![\w.,%€]))?(?!\w)", lambda m: dates.clock_words(m["h"], m["m"]),
           ("1 Uhr", "ein Uhr")),
     _rule("equation", read.EQUATION, read.equation, ("10 - 4 = 6", "zehn minus vier gleich sechs")),
-    _rule("ratio", rf"{read.START}\d+\s?:\s?\d+(?:\s?:\s?\d+)*{read.END}", dates.ratio, ("2:1", "zwei zu eins")),
+    _rule("ratio", rf"{read.START}\d+\s?:\s?\d+(?:\.\d{{3}})*(?:\s?:\s?\d+)*{read.END}", dates.ratio, ("2:1", "zwei zu eins")),
     # names of parts
     _rule("section", r"\b(?P<label>[A-ZÄÖÜa-zäöü]+\.?)\s(?P<s>\d{1,3}(?:\.\d{1,3})+)(?P<stop>\.?)(?![\d,]|\s?[€%])", lambda m: f"{read.ABBREVIATED_LABELS.get(m['label'], m['label'])} {read.section(m)}" if m["label"].rstrip(".").lower() in LABELS else None,
           ("Abschnitt 3.2. Danach", "Abschnitt drei Punkt zwei. Danach")),
@@ -77,13 +78,13 @@ RULES: tuple[Rule, ...] = (
     _rule("percent in a word", rf"{read.START}(?P<n>{read.NUMBER})(?P<rest>{read.B}?%-?ig\w*)", read.compound, ("100 %ig", "einhundertprozentig")),
     _rule("measure", rf"{read.START}(?P<n>{read.SIGN}{read.NUMBER})(?P<blank>{read.B}?)(?P<u>{read.UNIT})(?:/(?P<per>{_PERS}))?(?![\w²³°]|/[A-Za-zäöü])(?!-[A-ZÄÖÜ])", read.measure,
           ("-5 °C", "minus fünf Grad Celsius"), ("120 km/h", "einhundertzwanzig Kilometer pro Stunde"), ("1 t", "eine Tonne")),
-    _rule("unit in a compound", rf"{read.START}(?P<n>{read.NUMBER})-?(?P<u>{read.UNIT}|€)(?=-[A-ZÄÖÜ])", lambda m: f"{read.amount(m['n'], 'ein')}-{(UNITS | CURRENCIES)[m['u']][0]}"),
+    _rule("unit in a compound", rf"{read.START}(?P<n>{read.NUMBER})(?P<hyphen>-?)(?P<u>{read.UNIT}|€)(?=-[A-ZÄÖÜ])", read.unit_in_compound, ("20-kg-Sack", "zwanzig-Kilogramm-Sack")),
     _rule("so much a day", r"\b(?P<a>[A-ZÄÖÜ][a-zäöüß]+)/(?P<b>Tag|Monat|Jahr|Woche|Stunde|Minute|Sekunde|Person|Nacht|Stück|Quartal|Einwohner|Kopf|h|min|s)\b(?!/)", read.slash_per, ("3 Tassen/Tag", "drei Tassen pro Tag")),
     # fractions
     _rule("mixed number", rf"{read.START}(?P<n>\d{{1,3}})(?:{read.B}?(?P<v>[{read.VULGAR}])|{read.B}(?P<a>\d)/(?P<b>\d{{1,2}}))(?![\w/])", read.mixed, ("2½", "zweieinhalb")),
     _rule("half of a noun", rf"(?<![\d\w./])(?:1/2|½)\s(?P<noun>{read.NOUN})", read.half, ("½ Liter", "ein halber Liter")),
     _rule("fraction sign", rf"[{read.VULGAR}](?!\w)", read.vulgar, ("¾", "drei Viertel")),
-    _rule("around the clock", r"(?<![\w/.])(?:24/7|50/50|9/11)(?![\w/])", lambda m: " ".join(cardinal(int(part)) for part in m.group().split("/")), ("24/7", "vierundzwanzig sieben")),
+    _rule("around the clock", r"(?<![\w/.])(?:24/7(?:/365)?|50/50|9/11)(?![\w/])", lambda m: " ".join(cardinal(int(part)) for part in m.group().split("/")), ("24/7", "vierundzwanzig sieben")),
     _rule("years with a slash", r"(?<![\w/.])(?P<a>1[1-9]\d\d|20\d\d)/(?P<b>\d{4}|\d\d)(?![\w/])", lambda m: f"{year(int(m['a']))} {dates.year_or_pair(m['b'])}"),
     _rule("fraction", r"(?<![\w/.,])(?P<a>\d{1,2})/(?P<b>\d{1,3})(?![\w/]|[.,]\d)", read.fraction, ("3/4", "drei Viertel")),
     # ordinals
@@ -105,6 +106,7 @@ RULES: tuple[Rule, ...] = (
     _rule("thousand", rf"{read.START}(?P<n>\d{{1,3}}(?:,\d)?)k(?!\w)", lambda m: cardinal(int(m["n"]) * 1000) if "," not in m["n"] else read.amount(m["n"]) + " tausend"),
     _rule("number sign", r"#(?P<n>\d+)(?!\w)", lambda m: "Nummer " + read.amount(m["n"]), ("#1", "Nummer eins")),
     _rule("hashtag", r"(?<!\w)#(?=[^\W\d_])", lambda _: "Hashtag "),
+    _rule("gender star", r"(?<=[a-zäöüß])(?:[*:_]|/-?)(?=in(?:nen)?(?![a-zäöüß]))", lambda _: "-", ("Schüler*innen", "Schüler-innen")),
     _rule("street", r"(?<=[a-zäöüß])(?P<s>str|pl)\.(?!\w)", lambda m: {"str": "straße", "pl": "platz"}[m["s"]] + "." * (not after(m)), ("Hauptstr. 5", "Hauptstraße fünf")),
     _rule("street by name", r"(?<=-)Str\.(?!\w)", lambda m: "Straße" + "." * (not after(m))),
     _rule("house number", rf"{read.START}(?P<n>\d{{1,4}}){read.B}?(?P<l>[a-z])(?!\w)(?=[,.;:!?)]|\s|$)", lambda m: f"{read.amount(m['n'])} {m['l'].upper()}" if re.search(r"(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|§|nr\.|paragraph|kapitel|art\.|ring|ufer|damm)$", before(m), re.I) else None,
