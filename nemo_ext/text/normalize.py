@@ -39,7 +39,7 @@ def normalized(text: Written, code: str) -> Written:
     language has any, and single signs become words at the end.
     """
     known = find_language(code)
-    found = readings(text.text, _rules(known.code))
+    found = readings(text.text, all_rules(known.code))
     if not found and not _SIGN.search(text.text) and not _FOR_ENGINE.search(text.text):
         return text
     stopped = text.text.rstrip().endswith(".")
@@ -69,7 +69,7 @@ def _put_together(text: Written, found: list[Reading], known: Language) -> Writt
 
 
 @functools.cache
-def _rules(code: str) -> tuple[Rule, ...]:
+def all_rules(code: str) -> tuple[Rule, ...]:
     """The rules of a language, then its abbreviations, which are the last to claim a span."""
     known = find_language(code)
     always, numeric = alternatives(known.abbreviations), alternatives(known.numeric_abbreviations)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 
 from nemo_ext.text.languages import language as find_language
+from nemo_ext.text.normalize import all_rules
+from nemo_ext.text.rules import readings
 
 _END = re.compile(r"""[.!?…]+["'”’“»)\]]*(?=\s|$)|\n\s*\n""")
-_INITIALS = re.compile(r"(?!i$)[^\W\d_](\.[^\W\d_])*(?<!^a\.m)(?<!^p\.m)")  # J. S. Bach, U.S. Army; not "It was I."
+_INITIALS = re.compile(r"[^\W\d_](\.[^\W\d_])*(?<!^a\.m)(?<!^p\.m)")  # J. S. Bach, U.S. Army; not "It was I."
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'„“»]+$")
 
 
@@ -16,11 +19,12 @@ def split_sentences(text: str, language: str) -> list[str]:
     """The sentences of ``text``, each as it is written there, without the white space around it.
 
     A full stop ends no sentence after an abbreviation (``Dr.``, ``z. B.``), an initial, or a German ordinal
-    (``am 3. Mai``), nor inside a number. An empty line always ends one. What has neither letter nor digit stays with
-    the sentence before it, or the one after it at the beginning.
+    (``am 3. Mai``), nor inside anything that a rule of the language reads as one. An empty line always ends one. What
+    has neither letter nor digit stays with the sentence before it, or the one after it at the beginning.
     """
     code = find_language(language).code
-    ends = [match.end() for match in _END.finditer(text) if _ends(text, match, code)]
+    stops = _stops(text, code)
+    ends = [match.end() for match in _END.finditer(text) if _ends(text, match, code, stops)]
     found: list[str] = []
     start = spoken = 0  # where this sentence begins, and where the one before it does
     for end in [*ends, len(text)]:
@@ -34,7 +38,17 @@ def split_sentences(text: str, language: str) -> list[str]:
     return found
 
 
-def _ends(text: str, match: re.Match[str], code: str) -> bool:
+def _stops(text: str, code: str) -> dict[int, bool]:
+    """Places of full stops that a rule has read as a part of something, and whether one is left when it is spoken."""
+    found: dict[int, bool] = {}
+    for reading in readings(text, all_rules(code)):
+        for place in range(reading.start, reading.end):
+            if text[place] == ".":
+                found[place] = place == reading.end - 1 and reading.spoken.endswith(".")
+    return found
+
+
+def _ends(text: str, match: re.Match[str], code: str, stops: Mapping[int, bool]) -> bool:
     marks = match.group()
     following = text[match.end() : match.end() + 60].lstrip()
     if not following or marks[0] == "\n":
@@ -44,31 +58,15 @@ def _ends(text: str, match: re.Match[str], code: str) -> bool:
         return False  # "Stop!" he said
     if marks != ".":
         return True
+    if match.start() in stops:
+        return stops[match.start()]
     last = _WORD_BEFORE.search(text[max(0, match.start() - 40) : match.start()])
     word = last.group().lower() if last else ""
     return not (
         word in _abbreviations(code)
         or (word in _numeric_abbreviations(code) and first.isdigit())
-        or _INITIALS.fullmatch(word)
-        or (word.isdigit() and _ordinal(word, text[: match.start()], following, code))
+        or (_INITIALS.fullmatch(word) and not (word == "i" and code == "en"))
     )
-
-
-_BEFORE_ORDINAL = re.compile(
-    r"\b(der|die|das|dem|den|des|am|im|zum|zur|vom|beim|ein|eine[mnrs]?|jede[mnrs]?|[mds]eine?[mnrs]?|ihre?[mnrs]?"
-    r"|unsere?[mnrs]?|und|bis|ab|seit|nach|vor)\s+\d+$",
-    re.IGNORECASE,
-)
-
-
-def _ordinal(number: str, before: str, following: str, code: str) -> bool:
-    """German writes ordinals with a full stop. Of three digits and more, an end of a sentence is likelier."""
-    known = find_language(code)
-    after = re.match(r"\w+", following)
-    word = after.group().lower() if after else ""
-    if not known.months or word in known.months:
-        return bool(known.months)
-    return len(number) <= 2 and (word not in known.beginners or bool(_BEFORE_ORDINAL.search(before[-40:])))
 
 
 @functools.cache

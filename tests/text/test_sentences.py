@@ -15,6 +15,18 @@ from nemo_ext.text.sentences import split_sentences
         ("de", ["Am 3. Mai kam z. B. Dr. Müller, d.h. um 3.10 Uhr.", "Im 21. Jahrhundert!", "Das ist so.", "Aha."]),
         ("de", ["Es war 1999.", "Er sah Ludwig den 14. von hinten usw.", "Dann ging er."]),
         ("de", ["Er ist 30.", "Dann ging er am 2. Weihnachtstag.", "Der 3. Mann war es.", "Es waren 2,5 Mio. Euro."]),
+        (
+            "de",
+            [
+                "Im XX. Jahrhundert wohnte er in der Hauptstr. 5.",
+                "Siehe Abb. 4.2.",
+                "Das ist alles.",
+                "Max I. Müller kam.",
+            ],
+        ),
+        ("de", ["Papst Benedikt XVI. kam nach Köln.", "Es war Karl V.", "Er ging."]),
+        ("en", ["I said no.", "5 people left.", "No. 5 is here.", "He lives at 5 Oak Dr.", "He is 6 ft. 2 in. tall."]),
+        ("en", ["He came at 5 p.m.", "She left at 3 p.m. sharp.", "Go to 12 Elm St.", "Then stop."]),
         ("de", ["Er kam am 30. Januar 2020.", "„Wirklich?“", "Ja."]),
     ],
 )

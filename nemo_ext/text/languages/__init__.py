@@ -30,8 +30,6 @@ class Language:
     letter_a: str = ""  # IPA of the letter A, where a lone capital A is a word besides
     lettered: frozenset[str] = field(default_factory=frozenset)  # words that a letter follows: "plan A"
     grammars: bool = True  # nemo_text_processing's read what the rules leave; without, the rules must read everything
-    months: frozenset[str] = field(default_factory=frozenset)  # a number with a full stop before these is an ordinal
-    beginners: frozenset[str] = field(default_factory=frozenset)  # words that follow an ordinal less often than begin
 
 
 def language(code: str) -> Language:

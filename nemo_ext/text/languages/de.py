@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nemo_ext.text.languages import Language
 from nemo_ext.text.languages.german_rules import RULES
-from nemo_ext.text.languages.german_words import BEGINNERS, MONTHS
 
 _ABBREVIATIONS = {
     "z. B.": "zum Beispiel", "z.B.": "zum Beispiel", "d. h.": "das heißt", "d.h.": "das heißt",
@@ -55,8 +54,6 @@ LANGUAGE = Language(
     closing=frozenset(_CLOSING),
     symbols=_SYMBOLS,
     heteronyms=frozenset(_HETERONYMS.split()),
-    months=frozenset(month.lower() for month in MONTHS),
-    beginners=BEGINNERS,
     rules=RULES,
     interjections=_INTERJECTIONS,
     grammars=False,

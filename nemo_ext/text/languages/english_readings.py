@@ -11,6 +11,7 @@ import re
 from nemo_ext.text.languages.english_numbers import amount, cardinal, digits, in_pairs, ordinal, two_digits, year
 from nemo_ext.text.languages.english_units import AMBIGUOUS, CURRENCIES, POWERS, UNITS
 from nemo_ext.text.languages.english_words import (
+    BEGINNERS,
     IN_PAIRS,
     LABELS,
     MONTHS,
@@ -433,12 +434,12 @@ def street(match: re.Match[str]) -> str | None:
     named = re.search(r"(?:[A-Z][\w']+|\d(?:st|nd|rd|th))$", text)
     short = match["s"]
     if short in ("St", "Dr", "Ct", "Pl", "Cir", "Ter", "Sq", "Av"):
-        closes = not rest or not rest[0].isupper()
+        closes = not rest or not rest[0].isupper() or first_word(rest).lower() in BEGINNERS
         if not (numbered and re.search(r"[A-Za-z]$|\d(?:st|nd|rd|th)$", text)) and not (named and closes):
             return None if short != "St" or rest[:1].isupper() else "Street" + stop_mark(match)
     elif not named:
         return None
-    return STREETS[short] + ("." if not rest else "")
+    return STREETS[short] + ("." if not rest or (first_word(rest).lower() in BEGINNERS and rest[0].isupper()) else "")
 
 
 def answered_no(match: re.Match[str]) -> str | None:

@@ -48,3 +48,10 @@ SAYING = frozenset(
     or voted vote votes voting mumbled muttered nodded thought thinks with firm definite resounding big
     simple flat just simply heard hear meant""".split()  # noqa: SIM905
 )
+# Words that begin a sentence: behind an abbreviation at its end.
+BEGINNERS = frozenset(
+    """a after all also an and as at because before both but during each even every finally first for from he her here
+    his how i if in it its last later many maybe most my next no nobody now of on once one only or our perhaps she
+    since so some soon still suddenly that the their then there these they this those though three today tomorrow two
+    until we what when where which while who why with yes yesterday yet you your""".split()  # noqa: SIM905
+)

@@ -69,6 +69,12 @@ def is_one(text: str) -> bool:
     return text.lstrip("-+± ") == "1"
 
 
+def closing(match: re.Match[str]) -> str:
+    """The full stop of a sentence that an abbreviation ends: behind it nothing comes, or a word that begins one."""
+    rest = after(match)
+    return "." if not rest or (rest[0].isupper() and first_word(rest).lower() in BEGINNERS) else ""
+
+
 def counted(match: re.Match[str], number: str, of: tuple[str, str, str]) -> str:
     """A number and its unit, the unit in the number it asks for."""
     single, many, kind = of
@@ -95,7 +101,8 @@ def version(match: re.Match[str]) -> str | None:
 def section(match: re.Match[str]) -> str:
     """Section: ``Abschnitt 3.2. Danach`` -> ``Abschnitt drei Punkt zwei. Danach``."""
     spoken = " Punkt ".join(amount(part) for part in match.group("s").split("."))
-    return spoken + ("." if match.group("stop") and (not after(match) or after(match)[0].isupper()) else "")
+    new = not after(match) or after(match)[0].isupper()
+    return spoken + ("." if match.group("stop") and new else "")
 
 
 def phone(match: re.Match[str]) -> str | None:
@@ -212,6 +219,8 @@ def is_ordinal(match: re.Match[str], number: int | None) -> bool:
     if any(following.lower().endswith(noun) for noun in ORDINAL_NOUNS):
         return word not in LABELS
     # "Wir zählten 12. Mehr ..." ends a sentence; "2. Platz" and "bis 3. Klasse" do not
+    if re.search(r"(?:[Ss]tr|[Nn]r|S|Abs|Art|Kap|Bd)\.$|\d,$", text):
+        return False  # "Hauptstr. 5. Siehe ...", "3, 4, 5. Siehe ..."
     return not text or text[-1] in ".,:;!?(" or word in ("bis", "ab", "seit", "nach", "vor", "und", "oder")
 
 

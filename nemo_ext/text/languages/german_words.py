@@ -20,7 +20,7 @@ BEGINNERS = frozenset(
     nur ob obwohl oder ohne plötzlich schließlich schon sein seine seit seitdem sie sind so sogar solche sonst sowie
     später statt sein trotzdem über um und unser unter viele vielleicht vom von vor während war warum was weder wegen
     weil weiter welche wenig weniger wenn wer werden wie wieder wir wird wo wobei zu zudem zuerst zuletzt zum zur zwar
-    zwei zwischen""".split()  # noqa: SIM905
+    zwei zwischen siehe bitte vgl""".split()  # noqa: SIM905
 )
 # Words before a number that make "3." an ordinal whatever follows.
 INTRODUCERS = frozenset(
