@@ -13,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # both sides are measured per core
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import statistics
@@ -193,7 +194,7 @@ def load(of: Material, work: Path) -> dict[str, float]:
     store = FeatureStore(of.corpus_dir, FeatureConfig(SPEC), work / "ours")
     voices = base_voices(of.utterances, store)
     ours = AcousticDataset(of.utterances, of.tokens, store, voices)
-    loaders = {"ours": DataLoader(ours, BATCH, collate_fn=collate_acoustic)}
+    loaders = {"ours": DataLoader(ours, BATCH, collate_fn=functools.partial(collate_acoustic, pad=of.tokenizer.pad))}
     normalize = {"pitch_norm": True, "pitch_mean": voices[0].pitch_mean, "pitch_std": voices[0].pitch_std}
     forms: dict[str, tuple[list[str], bool]] = {
         STOCK_FORMS[0]: (LOADED, False),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import statistics
 import tempfile
@@ -98,7 +99,8 @@ def two_sides(of: Material, work: Path, size: str, batches: list[list[int]], dev
     kinds = ["align_prior_matrix", "pitch", "energy"]
     their_data = stock_dataset(of, work / "stock", kinds, SPEECH_RANGE, **normalize)
     our_data = AcousticDataset(of.utterances, of.tokens, store, voices)
-    order = [{"batch_sampler": batches}, {"collate_fn": their_data._collate_fn}, {"collate_fn": collate_acoustic}]
+    our_collate = functools.partial(collate_acoustic, pad=ours.frontend.pad)
+    order = [{"batch_sampler": batches}, {"collate_fn": their_data._collate_fn}, {"collate_fn": our_collate}]
     loaders: Any = (DataLoader(their_data, **order[0], **order[1]), DataLoader(our_data, **order[0], **order[2]))
     theirs._train_dl = SimpleNamespace(dataset=their_data)  # its step asks which features a batch has
     theirs.log = lambda *_, **__: None  # neither is run by a trainer, which logging needs

@@ -1,4 +1,4 @@
-"""Items of a dataset -> one batch of tensors, padded with zeros."""
+"""Items of a dataset -> one batch of tensors: texts padded with the model's padding token, all else with zeros."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from nemo_ext.data.prior import beta_binomial_prior
 from nemo_ext.types import Batch, Portion, SegmentBatch
 
 
-def collate_acoustic(items: Sequence[AcousticItem]) -> Batch:
-    """A ``Batch`` of ``items`` in their order, with the attention prior of each."""
+def collate_acoustic(items: Sequence[AcousticItem], pad: int) -> Batch:
+    """A ``Batch`` of ``items`` in their order, with the attention prior of each.
+
+    ``pad``: id of the model's padding token (``frontend.pad``), by which the model tells where a text ends.
+    """
     texts, frames = [len(item.tokens) for item in items], [item.mel.shape[1] for item in items]
     size, longest_text, longest = len(items), max(texts), max(frames)
     # Items are copied straight to their place in the batch: numpy views of the batch's own memory.
-    tokens = torch.zeros(size, longest_text, dtype=torch.long)
+    tokens = torch.full((size, longest_text), pad)
     mel = torch.zeros(size, items[0].mel.shape[0], longest)
     pitch, energy = torch.zeros(size, longest), torch.zeros(size, longest)
     prior = torch.zeros(size, longest, longest_text)

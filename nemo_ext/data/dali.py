@@ -22,7 +22,6 @@ from torch.utils.dlpack import from_dlpack
 
 from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.augment import Augment
-from nemo_ext.data.collate import collate_acoustic
 from nemo_ext.data.dali_graph import Graph, require
 from nemo_ext.data.dataset import AcousticDataset
 from nemo_ext.data.recordings import Recording, survey
@@ -250,8 +249,8 @@ def dali_vocoder_loaders(
 
 
 class _AcousticWork:
-    def __init__(self, dataset: AcousticDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: AcousticDataset, collate: Callable[[Any], Batch]) -> None:
+        self.dataset, self._collate = dataset, collate
         paths = [dataset.store.audio_path(utterance) for utterance in dataset.utterances]
         self._recordings = survey(paths, dataset.store.config.mel.sample_rate)
 
@@ -266,7 +265,7 @@ class _AcousticWork:
     def batch(self, keys: Sequence[int], samples: Sequence[Heard], mel: torch.Tensor, other: torch.Tensor) -> Batch:
         for row, heard in enumerate(samples):
             mel[row, :, heard.frames :] = 0.0
-        return dataclasses.replace(collate_acoustic(self.dataset.without_mels(keys)), mel=mel, energy=other)
+        return dataclasses.replace(self._collate(self.dataset.without_mels(keys)), mel=mel, energy=other)
 
 
 def dali_acoustic_loader(
@@ -277,7 +276,7 @@ def dali_acoustic_loader(
 ) -> DaliLoader:
     """The batches of ``loader``, one of ``acoustic_loaders``, with mel and energy made by DALI from the recordings.
 
-    Tokens, pitch, prior, voices and styles are those of the loader's dataset.
+    Tokens and their padding, pitch, prior, voices and styles are those of the loader.
 
     Raises:
         NemoExtError: DALI is not installed, or an option makes no sense.
@@ -292,4 +291,4 @@ def dali_acoustic_loader(
     shortest = min(dataset.lengths, default=1)
     largest = min(len(dataset), max(1, order.frames_per_batch // max(1, shortest)))
     graph = Graph(dataset.store.config.mel, None, augment, threads)
-    return DaliLoader(_AcousticWork(dataset), order, largest, graph, order.seed, gpu)
+    return DaliLoader(_AcousticWork(dataset, loader.collate_fn), order, largest, graph, order.seed, gpu)

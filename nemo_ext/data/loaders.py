@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def acoustic_loaders(
         order = FrameBudgetSampler(
             dataset.lengths, frames_per_batch, seed, rank, world_size, train, accumulate=accumulate if train else 1
         )
-        return loader_of(dataset, order, collate_acoustic, workers)
+        return loader_of(dataset, order, functools.partial(collate_acoustic, pad=frontend.pad), workers)
 
     _ready(corpus, features)
     tokens = encode_corpus(corpus.utterances, frontend, features.cache_dir)
@@ -111,7 +112,7 @@ def in_order(loader: DataLoader[Any], frames_per_batch: int) -> DataLoader[Any]:
     """Every utterance of an acoustic ``loader`` once, the same every time, loaded by this process alone."""
     dataset: Any = loader.dataset
     order = FrameBudgetSampler(dataset.lengths, frames_per_batch, 0, 0, 1, shuffle=False)
-    return loader_of(dataset, order, collate_acoustic, 0)
+    return loader_of(dataset, order, loader.collate_fn, 0)
 
 
 def _ready(corpus: Corpus, features: FeatureStore) -> None:

@@ -111,7 +111,7 @@ def _speak(acoustic: Any, dataset: AcousticDataset, indices: Sequence[int], made
     with Progress(len(indices), "predicting mels") as progress:
         for index in indices:
             utterance = dataset.utterances[index]
-            _, mel, _ = acoustic.learn(collate_acoustic([dataset[index]]).to(device))
+            _, mel, _ = acoustic.learn(collate_acoustic([dataset[index]], acoustic.frontend.pad).to(device))
             if not bool(torch.isfinite(mel).all()):
                 raise NemoExtError(f"acoustic= makes a mel that is no number of utterance '{utterance.id}'")
             cache.write(made.paths[utterance.id], {"mel": mel[0].float().cpu().contiguous().numpy()})

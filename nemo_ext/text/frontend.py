@@ -52,6 +52,11 @@ class TextFrontend:
         self.table = TokenTable(self.config.symbols)
         self._lexicon = Lexicon(entries, cfg.alphabet, self.table)
 
+    @property
+    def pad(self) -> int:
+        """Id of the padding token, by which a model tells where a text ends."""
+        return self.table.pad
+
     def sentences(self, text: str, language: str = "en") -> list[str]:
         """``text`` cut into sentences, each as written."""
         return split_sentences(text, language)

@@ -98,7 +98,7 @@ class ObjectiveMetrics(Callback):
         chosen = [usual[i] for i in places]
         features = [store.load(utterances[i]) for i in chosen]
         if hasattr(model, "own_voices"):
-            self._given = collate_acoustic([dataset[i] for i in chosen])
+            self._given = collate_acoustic([dataset[i] for i in chosen], model.frontend.pad)
             heard = [self._heard(f.mel, model.mel_spec) for f in features]
         else:
             predicted = getattr(

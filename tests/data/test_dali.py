@@ -27,6 +27,7 @@ from nemo_ext.data.recordings import Recording
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.text.tokens import PAD, built_symbols
 from nemo_ext.types import Batch, MelSpec, SegmentBatch
 
 FRAMES, SIZE, SEED = 16, 4, 5
@@ -35,7 +36,9 @@ CLOSE = 1e-3  # in the log-mel
 
 def acoustic(corpus: Corpus, **options: Any) -> tuple[Any, Any]:
     store = FeatureStore(corpus.dir)
-    frontend = TextFrontend(TextConfig(alphabet="chars", g2p="graphemes", normalize=False, languages=["en"]))
+    config = TextConfig(alphabet="chars", g2p="graphemes", normalize=False, languages=["en"])
+    others = [symbol for symbol in built_symbols(config) if symbol != PAD]
+    frontend = TextFrontend(dataclasses.replace(config, symbols=[*others, PAD]))  # padding that is not zero
     return acoustic_loaders(corpus, frontend, base_voices(corpus.utterances, store), store, 800, seed=SEED, **options)
 
 

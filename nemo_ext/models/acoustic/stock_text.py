@@ -35,6 +35,11 @@ class StockFrontend:
         """Its languages: those of the model's voices."""
         return StockText(sorted({voice.language for voice in self._model.voices}))
 
+    @property
+    def pad(self) -> int:
+        """Id of the padding token, by which the model tells where a text ends."""
+        return int(self._model.fastpitch.encoder.padding_idx)
+
     def fingerprint(self) -> str:
         """A hash of everything that changes tokens: tokenizer, its symbols, its dictionary, the normalizer."""
         settings = [OmegaConf.to_container(self._model.cfg[k]) for k in _SETTINGS if k in self._model.cfg]
