@@ -6,12 +6,16 @@ torch and NeMo are imported when something is loaded.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nemo_ext.synthesis.pipeline import Pipeline
     from nemo_ext.types import AcousticModel, VocoderModel
+
+# ONNX Runtime makes a device id and a store of events under HOME when it is imported, and NeMo imports it too
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.runtime import silent
 from nemo_ext.runtime.feeds import check_feeds, check_wanted, first_line, shapes
 from nemo_ext.runtime.session import Feeds, Limits, Port
 
@@ -27,7 +28,7 @@ class OnnxSession:
         Raises:
             NemoExtError: ONNX Runtime or the provider is not there, or the graph cannot be read.
         """
-        runtime = _runtime()
+        runtime = silent.onnxruntime()
         self._what = path.name
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -72,17 +73,9 @@ class OnnxSession:
 def cuda_available() -> bool:
     """Whether an ONNX Runtime with CUDA is installed; whether a GPU is there is another question."""
     try:
-        return CUDA in _runtime().get_available_providers()
+        return CUDA in silent.onnxruntime().get_available_providers()
     except NemoExtError:
         return False
-
-
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise NemoExtError("ONNX Runtime is not installed: pip install 'nemo_ext[onnx]' adds it") from error
-    return onnxruntime
 
 
 def _port(value: Any) -> Port:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nemo_ext.errors import NemoExtError
+from nemo_ext.runtime import silent
 from nemo_ext.runtime.feeds import check_feeds, check_wanted, first_line, shapes
 from nemo_ext.runtime.session import Feeds, Limits, Port, named_axes
 
@@ -39,7 +40,7 @@ class OpenVinoSession:
         Raises:
             NemoExtError: OpenVINO is not there, the processor has no bf16, the graph cannot be read, or is another.
         """
-        openvino = _openvino()
+        openvino = silent.openvino()
         if precision not in PRECISIONS:
             raise NemoExtError(f"precision={precision} is not one of {', '.join(PRECISIONS)}")
         if precision == "bf16" and not has_bf16():
@@ -77,7 +78,7 @@ class OpenVinoSession:
 def installed() -> bool:
     """Whether OpenVINO is there."""
     try:
-        return _openvino() is not None
+        return silent.openvino() is not None
     except NemoExtError:
         return False
 
@@ -99,15 +100,7 @@ def _core() -> Any:
     when it goes. Of several that do not go in the reverse order, the last gives back memory that is already freed, and
     the next signal (Ctrl-C, a child that ends) is a segmentation fault.
     """
-    return _openvino().Core()
-
-
-def _openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise NemoExtError("OpenVINO is not installed: pip install 'nemo_ext[openvino]' adds it") from error
-    return openvino
+    return silent.openvino().Core()
 
 
 def _port(value: Any) -> Port:

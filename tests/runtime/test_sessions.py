@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +256,25 @@ def test_bf16_is_for_processors_that_have_it(tmp_path: Path, monkeypatch: pytest
 def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NemoExtError, match=r"backend=openvine is not one of auto, .*did you mean 'openvino'"):
         choose.open_session(tmp_path / "small.onnx", "openvine")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_session_reports_nothing_and_writes_nothing_under_home(tmp_path: Path, kind: str) -> None:
+    path, home = write_graph(tmp_path / "small.onnx"), tmp_path / "home"
+    home.mkdir()
+    script = f"""
+from pathlib import Path
+from nemo_ext.runtime.choose import open_session
+from tests.runtime.test_sessions import feeds
+print(open_session(Path({str(path)!r}), {kind!r}).run(feeds())["result"].shape)
+"""
+    kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    changed = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=kept | changed, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "(2, 3, 600)\n"), done.stderr[-2000:]
+    assert list(home.iterdir()) == []
 
 
 def test_signals_still_come_after_openvino_sessions_have_gone(tmp_path: Path) -> None:
