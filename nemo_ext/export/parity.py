@@ -21,7 +21,7 @@ from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.cases import CASES, LONGEST, REFERENCES, RIVA_CASES, SHORTEST, Case
 from nemo_ext.export.graphs import VocoderGraph
-from nemo_ext.export.ragged import LENGTHS, PER_TOKEN
+from nemo_ext.export.ragged import PER_TOKEN, offsets_of
 from nemo_ext.export.subvoices import Tables
 from nemo_ext.models.acoustic.fastpitch_parts import longest_token
 from nemo_ext.runtime.session import Session
@@ -229,7 +229,7 @@ def ragged_row(
     expected = dense.run({port.name: feeds[port.name] for port in dense.inputs})
     for token in set(PER_TOKEN) & set(feeds):
         feeds[token] = np.concatenate([row[:n] for row, n in zip(feeds[token], case.lens, strict=True)])
-    feeds[LENGTHS] = np.cumsum([0, *case.lens]).astype(np.int32)
+        feeds[offsets_of(token)] = np.cumsum([0, *case.lens]).astype(np.int32)
     got = session.run({port.name: feeds[port.name] for port in session.inputs})
     faults, worst, frames = [], 0.0, expected["num_frames"]
     if not np.array_equal(got["num_frames"], frames):

@@ -29,7 +29,7 @@ from nemo_ext.export import triton_check
 from nemo_ext.export.bundle import Bundle, Graph
 from nemo_ext.export.files import link_or_copy, whole_folder
 from nemo_ext.export.pbtxt import Word, pbtxt
-from nemo_ext.export.ragged import LENGTHS, PER_TOKEN, write_ragged
+from nemo_ext.export.ragged import FAULTS, PER_TOKEN, offsets_of, write_ragged
 from nemo_ext.export.text_assets import read_text
 from nemo_ext.runtime.session import Port
 
@@ -176,7 +176,9 @@ def _model(
         ragged = _takes(told, "text")
         told = _graph_file(bundle, graph, version / "model.onnx", ragged)
     inputs, outputs = ([_tensor(port, ragged) for port in ports] for ports in (told.inputs, told.outputs))
-    inputs = [tensor for tensor in inputs if tensor.name != LENGTHS]
+    per_token = [tensor.name for tensor in inputs if tensor.ragged]
+    made = [offsets_of(name) for name in per_token]
+    inputs = [tensor for tensor in inputs if tensor.name not in made]
     config |= {
         "max_batch_size": most,
         "input": [tensor.to_config() for tensor in inputs],
@@ -186,16 +188,19 @@ def _model(
         config["batch_input"] = [
             {
                 "kind": Word("BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO"),
-                "target_name": [LENGTHS],
+                "target_name": [offsets_of(name)],
                 "data_type": Word("TYPE_INT32"),
-                "source_input": ["text"],
+                "source_input": [name],
             }
+            for name in per_token  # each its own: nobody but the graph compares how long a client's inputs are
         ]
     if most > 1:
         config["dynamic_batching"] = {"max_queue_delay_microseconds": cfg.wait}
     config["instance_group"] = [{"count": cfg.instances, "kind": Word(f"KIND_{cfg.device.upper()}")}]
     if not engines and cfg.device != "cpu":
         config["optimization"] = _EXACT
+    if ragged:
+        about = {**about, "faults": json.dumps(list(FAULTS))}
     config["parameters"] = _parameters({**_about(bundle), **about, "graph": graph})
     (folder / name / "config.pbtxt").write_text(pbtxt(config), encoding="utf-8")
     return inputs, outputs
@@ -252,7 +257,9 @@ def _graph_file(bundle: Bundle, name: str, target: Path, ragged: bool) -> Graph:
     graph, source = bundle.graphs[name], bundle.path(name)
     if ragged:
         table = read_text(bundle.dir).table
-        return write_ragged(source, target, graph.precision, pad=table.pad, blank=table.space)
+        return write_ragged(
+            source, target, graph.precision, pad=table.pad, blank=table.space, symbols=len(table), strangers=True
+        )
     link_or_copy(source, target)
     for file in graph.external:  # under its own name, which stands in the graph
         shutil.copyfile(bundle.dir / file, target.parent / file)

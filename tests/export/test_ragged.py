@@ -11,7 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from nemo_ext.errors import NemoExtError
-from nemo_ext.export.ragged import LENGTHS, PER_TOKEN, write_ragged
+from nemo_ext.export import onnx as onnx_files
+from nemo_ext.export.ragged import LENGTHS, PER_TOKEN, offsets_of, write_ragged
 from tests import small_graphs
 from tests.export.toys import Toys
 
@@ -49,13 +50,16 @@ def alone(feeds: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture(scope="module", params=["acoustic", "acoustic_riva"])
+@pytest.fixture(scope="module", params=["acoustic", "acoustic_riva", "acoustic strangers", "acoustic_riva strangers"])
 def ragged(
     request: pytest.FixtureRequest, toy_export: Toys, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
-    out = tmp_path_factory.mktemp("ragged") / f"{request.param}.onnx"
-    write_ragged(toy_export.bundle.path(request.param), out, "fp32", pad=0, blank=1)
-    return request.param, out
+    """Both layouts, with one set of offsets for all inputs and with one for each."""
+    name, _, strangers = request.param.partition(" ")
+    out = tmp_path_factory.mktemp("ragged") / f"{name}.onnx"
+    dense = toy_export.bundle.path(name)
+    write_ragged(dense, out, "fp32", pad=0, blank=1, symbols=30, strangers=bool(strangers))
+    return name, out
 
 
 @pytest.mark.parametrize("lens", [[1], [7], [5, 19, 1, 8], [9, 0, 4], [0], [3, 0]])
@@ -64,7 +68,11 @@ def test_a_batch_of_any_lengths_says_what_each_says_alone(
 ) -> None:
     graph, path = ragged
     feeds = utterances(toy_export, graph, lens)
-    said = run(path, feeds)
+    strangers = "pace_lengths" in (port.name for port in onnx_files.ports(path)[0])
+    own = {offsets_of(name): feeds[LENGTHS] for name in feeds if name in PER_TOKEN} if strangers else {}
+    said = run(path, feeds | own)
+    faults = said.pop("fault", np.zeros(len(lens)))
+    assert faults.tolist() == [0 if length or not strangers else 6 for length in lens]
     assert said["spect"].shape[0] == len(lens)
     assert all(np.isfinite(value).all() for value in said.values())
     for i, length in enumerate(lens):
@@ -160,7 +168,7 @@ def test_tensorrt_rtx_builds_it(toy_export: Toys, ragged: tuple[str, Path]) -> N
         assert not network.get_input(i).is_shape_tensor  # it would have to come from the host
         tail = tuple(lengths[name][1:]) if name in ("voice", "style") else ()
         one, usual, most = {"text": (1, 60, 512), LENGTHS: (2, 3, 9)}.get(
-            "text" if name in PER_TOKEN else name, (1, 2, 8)
+            "text" if name in PER_TOKEN else LENGTHS if name.endswith("_lengths") else name, (1, 2, 8)
         )
         profile.set_shape(name, (one, *tail), (usual, *tail), (most, *tail))
     config.add_optimization_profile(profile)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,11 @@ from tritonclient.grpc import model_config_pb2
 
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.bundle import Bundle, Engine
+from nemo_ext.export.ragged import FAULTS as TOLD
+from nemo_ext.export.ragged import LENGTHS, PER_TOKEN
 from nemo_ext.export.triton import TritonConfig, write_triton
 from nemo_ext.export.triton_check import check_repository
-from tests.export.test_ragged import run, utterances
+from tests.export.test_ragged import alone, run, utterances
 from tests.export.toys import Toys
 
 
@@ -59,27 +63,110 @@ def test_float32_is_not_computed_in_tf32(toy_export: Toys, repository: Path, tmp
     assert not config(tmp_path / "models" / "acoustic").HasField("optimization")
 
 
-def test_a_batch_as_triton_makes_one_gives_each_request_its_own(toy_export: Toys, repository: Path) -> None:
-    """What Triton does with ragged inputs and a batch_input, done by hand; then the ensemble's second step."""
-    feeds = utterances(toy_export, "acoustic_riva", [6, 11])
-    acoustic = repository / "acoustic_speaker" / "1" / "model.onnx"
-    inputs = config(repository / "acoustic_speaker").input
+def requests_of(told: model_config_pb2.ModelConfig, feeds: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Each utterance as a client sends it: (1, T), (1, 1) for the speaker, (1, P) for the voice."""
     requests = []
-    for i in range(2):  # each as a client sends it: (1, T), and (1, 1) for the speaker
-        first, behind = feeds["batch_lengths"][i : i + 2]
-        requests.append({t.name: feeds[t.name][None, first:behind] for t in inputs if t.allow_ragged_batch})
-        requests[i]["speaker"] = feeds["speaker"][i].reshape(1, 1)
-        for tensor in inputs:
-            assert requests[i][tensor.name].shape[1:] == tuple(n if n > 0 else behind - first for n in tensor.dims), (
-                tensor.name
-            )
-    merged = {t.name: np.concatenate([r[t.name].reshape(-1) for r in requests]) for t in inputs}
-    counts = [0, *np.cumsum([r["text"].size for r in requests])]
-    said = run(acoustic, {**merged, "batch_lengths": np.array(counts, np.int32)})
-    expected = run(acoustic, feeds)
-    assert all(np.array_equal(said[name], expected[name]) for name in expected)
+    for i, (first, behind) in enumerate(pairwise(feeds[LENGTHS])):
+        parts = {t.name: feeds[t.name][first:behind] if t.allow_ragged_batch else feeds[t.name][i] for t in told.input}
+        requests.append({name: np.asarray(part).reshape(1, -1) for name, part in parts.items()})
+        for tensor in told.input:
+            dims = tuple(n if n > 0 else behind - first for n in tensor.dims)
+            assert requests[i][tensor.name].shape[1:] == dims, tensor.name
+    return requests
+
+
+def batched(told: model_config_pb2.ModelConfig, requests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What Triton makes of ``requests`` by the model's configuration: ragged inputs, reshapes, batch_input."""
+    merged = {}
+    for tensor in told.input:
+        flat = tensor.allow_ragged_batch or tensor.HasField("reshape")
+        parts = [request[tensor.name] for request in requests]
+        merged[tensor.name] = np.concatenate([part.reshape(-1) if flat else part for part in parts])
+    for batch in told.batch_input:
+        counts = [request[batch.source_input[0]].size for request in requests]
+        merged[batch.target_name[0]] = np.cumsum([0, *counts]).astype(np.int32)
+    return merged
+
+
+@pytest.mark.parametrize("name", ["acoustic", "acoustic_speaker"])
+def test_a_batch_as_triton_makes_one_gives_each_request_its_own(toy_export: Toys, repository: Path, name: str) -> None:
+    """What Triton does with ragged inputs and a batch_input, done by hand; then the ensemble's second step."""
+    dense = {"acoustic": "acoustic", "acoustic_speaker": "acoustic_riva"}[name]
+    feeds = utterances(toy_export, dense, [6, 11])
+    told = config(repository / name)
+    said = run(repository / name / "1" / "model.onnx", batched(told, requests_of(told, feeds)))
+    for i in range(2):
+        expected = run(toy_export.bundle.path(dense), alone(feeds, i))
+        frames = int(expected["num_frames"][0])
+        assert said["num_frames"][i] == frames
+        assert said["fault"][i] == 0
+        assert np.abs(said["spect"][i][:, :frames] - expected["spect"][0]).max() < 1e-5
     audio = run(repository / "vocoder" / "1" / "model.onnx", {"spec": said["spect"]})["audio"]
     assert audio.shape == (2, 1, said["num_frames"].max() * 256)
+
+
+def with_value(name: str, value: float) -> Callable[[dict[str, np.ndarray]], object]:
+    return lambda request: request[name].__setitem__((0, -1), value)
+
+
+def of_length(name: str, length: int) -> Callable[[dict[str, np.ndarray]], object]:
+    return lambda request: request.update({name: np.resize(request[name], (1, length))})
+
+
+def empty(request: dict[str, np.ndarray]) -> None:
+    request.update({name: request[name][:, :0] for name in request if name in PER_TOKEN})
+
+
+def endless(request: dict[str, np.ndarray]) -> None:
+    request.update({name: np.resize(request[name], (1, 2001)) for name in request if name in PER_TOKEN})
+
+
+CLIENTS = {
+    "pace longer than its text": (of_length("pace", 40), 4),
+    "pace shorter than its text": (of_length("pace", 3), 4),
+    "no pace": (of_length("pace", 0), 4),
+    "volume longer than its text": (of_length("volume", 9), 4),
+    "text longer than the rest": (of_length("text", 30), 4),
+    "an unknown token": (with_value("text", 10**6), 3),
+    "a token below zero": (with_value("text", -1), 3),
+    "a pace that is no number": (with_value("pace", np.nan), 1),
+    "an infinite pitch": (with_value("pitch", np.inf), 1),
+    "no tokens": (empty, 6),
+    "a book": (endless, 5),
+    "a speaker beyond the table": (with_value("speaker", 6), 2),
+    "a speaker below zero": (with_value("speaker", -7), 2),
+    "a voice that is no number": (with_value("voice", np.nan), 1),
+    "a style that is infinite": (with_value("style", -np.inf), 1),
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("name", ["acoustic", "acoustic_speaker"])
+def test_a_client_with_a_fault_changes_nothing_for_the_others(
+    toy_export: Toys, repository: Path, name: str, client: str
+) -> None:
+    """Its own answer has no frames and says why; the seven others' are what each says without it."""
+    spoil, number = CLIENTS[client]
+    told, graph = config(repository / name), repository / name / "1" / "model.onnx"
+    feeds = utterances(toy_export, name.replace("speaker", "riva"), [5, 19, 1, 7, 8, 3, 12, 6])
+    requests = requests_of(told, feeds)
+    try:
+        spoil(requests[3])
+    except KeyError:
+        pytest.skip(f"{name} has no such input")
+    said = run(graph, batched(told, requests))
+    others = run(graph, batched(told, requests[:3] + requests[4:]))
+    assert said["num_frames"][3] == 0
+    assert not said["spect"][3].any()
+    assert said["fault"].tolist() == [0, 0, 0, number, 0, 0, 0, 0]
+    assert json.loads(told.parameters["faults"].string_value)[number] == TOLD[number]
+    for i, own in enumerate([0, 1, 2, 4, 5, 6, 7]):
+        frames = int(others["num_frames"][i])
+        assert said["num_frames"][own] == frames > 0
+        assert np.abs(said["spect"][own][:, :frames] - others["spect"][i][:, :frames]).max() < 1e-5
+        assert np.array_equal(said["durs_predicted"][own][:1], others["durs_predicted"][i][:1])
+    alone_with_it = run(graph, batched(told, requests[3:4]))
+    assert (alone_with_it["num_frames"].tolist(), alone_with_it["fault"].tolist()) == ([0], [number])
 
 
 def test_the_same_export_gives_the_same_files(toy_export: Toys, repository: Path, tmp_path: Path) -> None:

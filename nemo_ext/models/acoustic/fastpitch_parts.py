@@ -61,7 +61,7 @@ def whole(frames: Tensor, module: Any) -> Tensor:
 
     Bounded: strangers share a server's batch, and somebody's pace near 0 would make everybody's mel endless.
     """
-    return torch.floor(frames + 0.5).long().clamp(max=longest_token(module))
+    return torch.floor(frames + 0.5).long().clamp(0, longest_token(module))
 
 
 def mel_l1(mel: Tensor, batch: Batch) -> Tensor:
