@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import struct
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
+from nemo_ext.audio import mp3, wav
+from nemo_ext.audio.channels import downmix
 from nemo_ext.errors import NemoExtError
+from nemo_ext.untrusted import open_regular
+
+MOST_SAMPLES = 1 << 27  # of all channels, read at once: 512 MiB; 50 minutes in mono at 44.1 kHz
+_RATES = (1000, 768_000)  # Hz
+_MOST_CHANNELS = 32
+_MOST_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -28,39 +41,94 @@ class AudioInfo:
 
 
 def info(path: str | Path) -> AudioInfo:
-    """Header of the audio file at ``path``, without reading the samples.
+    """What the header of the audio file at ``path`` says, once it is plausible; the samples are not decoded.
+
+    The samples of a WAV that was recorded to a pipe are counted by the file's size, those of an MP3 by its frames.
 
     Raises:
-        NemoExtError: no such file, or not audio.
+        NemoExtError: no such file, no regular one, not audio, or a header that no recording has.
     """
-    try:
-        header = soundfile.info(str(path))
-    except (RuntimeError, OSError, TypeError) as error:
-        raise NemoExtError(_unreadable(path, error)) from error
-    return AudioInfo(header.frames, header.samplerate, header.channels)
+    with _opened(path) as file:
+        return AudioInfo(file.frames, file.samplerate, file.channels)
 
 
 def read(path: str | Path, start: int = 0, samples: int | None = None) -> tuple[np.ndarray, int]:
     """Samples of the audio file at ``path``: ``((C, T_audio) float32 in [-1, 1], sample rate in Hz)``.
 
-    ``start`` and ``samples`` read a part; less comes back where the file ends.
+    ``start`` and ``samples`` read a part; less comes back where the file ends. What would be more than 2^27 samples is
+    refused before anything is decoded.
 
     Raises:
-        NemoExtError: no such file, or not audio that can be decoded.
+        NemoExtError: as `info`, or it cannot be decoded, or is too long.
     """
-    try:
-        samples, sample_rate = soundfile.read(
-            str(path), -1 if samples is None else samples, start, dtype="float32", always_2d=True
-        )
-    except (RuntimeError, OSError, TypeError) as error:
-        raise NemoExtError(_unreadable(path, error)) from error
-    return np.ascontiguousarray(np.asarray(samples).T), int(sample_rate)
+    with _opened(path) as file:
+        wanted = max(0, file.frames - start) if samples is None else samples
+        if wanted * file.channels > MOST_SAMPLES:
+            raise NemoExtError(
+                f"{path} is too long to be read at once ({wanted / file.samplerate / 60:.0f} min of {file.channels} "
+                "channels): cut it into utterances"
+            )
+        if start:
+            file.seek(min(start, file.frames))
+        heard = file.read(wanted, dtype="float32", always_2d=True)
+        return np.ascontiguousarray(np.asarray(heard).T), int(file.samplerate)
 
 
 def read_mono(path: str | Path) -> tuple[np.ndarray, int]:
-    """Samples of the audio file at ``path``, channels averaged: ``((T_audio,) float32, sample rate in Hz)``."""
+    """Samples of the audio file at ``path``, channels mixed down: ``((T_audio,) float32, sample rate in Hz)``."""
     audio, sample_rate = read(path)
-    return (audio[0] if len(audio) == 1 else np.asarray(audio.mean(axis=0))), sample_rate
+    return downmix(audio), sample_rate
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """A decoder at the beginning of the audio file at ``path``, whose header is plausible and counts what is there."""
+    with open_regular(path, "audio file") as raw:
+        try:
+            with _decoder(raw) as file:
+                _check_plausible(file, path)
+                yield file
+        except (RuntimeError, OSError, TypeError, ValueError, MemoryError) as error:
+            raise NemoExtError(f"{path} cannot be read as audio: {_first_line(error)}") from error
+        except NemoExtError as error:
+            raise error if str(path) in str(error) else NemoExtError(f"{path}: {error}") from error
+
+
+def _decoder(raw: BinaryIO) -> soundfile.SoundFile:
+    descriptor = raw.fileno()
+    begin, length, size = wav.sound(raw)
+    if begin and wav.is_placeholder(length, size - begin):
+        content = bytearray(_content(descriptor, size))
+        struct.pack_into("<I", content, begin - 4, size - begin)
+        struct.pack_into("<I", content, 4, size - 8)
+        return soundfile.SoundFile(io.BytesIO(content))
+    if mp3.may_be(os.pread(descriptor, 3, 0)):
+        there = mp3.frames(data := _content(descriptor, size))
+        if there and not there.counted:
+            return soundfile.SoundFile(io.BytesIO(mp3.rewritten(data, there)))
+    os.lseek(descriptor, 0, os.SEEK_SET)  # the buffered file has moved it
+    return soundfile.SoundFile(descriptor, closefd=False)
+
+
+def _content(descriptor: int, size: int) -> bytes:
+    if size > 4 * MOST_SAMPLES:
+        raise ValueError("it is too large")
+    parts, at = [], 0
+    while part := os.pread(descriptor, size - at, at):
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)
+
+
+def _check_plausible(file: soundfile.SoundFile, path: str | Path) -> None:
+    least, most = _RATES
+    if not least <= file.samplerate <= most:
+        raise NemoExtError(f"{path} cannot be read as audio: its header tells {file.samplerate} Hz")
+    if not 1 <= file.channels <= _MOST_CHANNELS:
+        raise NemoExtError(f"{path} cannot be read as audio: its header tells {file.channels} channels")
+    if not 0 <= file.frames <= _MOST_SECONDS * file.samplerate:
+        hours = file.frames / file.samplerate / 3600
+        raise NemoExtError(f"{path} cannot be read as audio: its header tells {hours:.3g} hours of sound")
 
 
 def write(path: str | Path, audio: np.ndarray, sample_rate: int) -> Path:
@@ -97,12 +165,6 @@ def _umask() -> int:
     return value
 
 
-def _unreadable(path: str | Path, error: Exception) -> str:
-    if not Path(path).exists():
-        return f"no audio file at {path}"
-    return f"{path} cannot be read as audio: {_first_line(error)}"
-
-
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
+    text = str(getattr(error, "error_string", error)).strip()  # libsndfile's own words, without a file's number
     return text.splitlines()[0] if text else type(error).__name__

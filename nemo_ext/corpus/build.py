@@ -11,7 +11,7 @@ from typing import Any
 from nemo_ext.corpus import recipes
 from nemo_ext.corpus.checks import sift_rows
 from nemo_ext.corpus.config import CorpusConfig
-from nemo_ext.corpus.found import Found, relative
+from nemo_ext.corpus.found import Found, read_text, relative
 from nemo_ext.corpus.manifest import (
     Corpus,
     Dropped,
@@ -171,7 +171,7 @@ def _described(config: CorpusConfig, source: Path) -> str:
 
 def _source_of(out: Path) -> str:
     path = out / ".source"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return read_text(path, most=1 << 16).strip() if path.is_file() else ""
 
 
 def _claim(out: Path, config: CorpusConfig, source: Path) -> None:

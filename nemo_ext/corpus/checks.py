@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import struct
+import os
 from pathlib import Path
 
 import numpy as np
 
-from nemo_ext.audio import io, loudness
+from nemo_ext.audio import io, loudness, mp3, wav
+from nemo_ext.audio.channels import loudest_against
 from nemo_ext.audio.resample import resample
 from nemo_ext.corpus.found import (
+    BAD_ROW,
     EMPTY_TEXT,
     NOT_FINITE,
     SAME_ID,
@@ -23,8 +25,9 @@ from nemo_ext.corpus.found import (
 from nemo_ext.corpus.manifest import Dropped
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
+from nemo_ext.untrusted import open_regular, read_bytes
 
-_UNKNOWN_LENGTH = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that could not go back to the header
+_MOST_TEXT = 10_000  # letters of one utterance: ten minutes of speech
 _EXACT_HEADERS = (".wav", ".flac")  # other formats' headers only estimate the length
 
 
@@ -42,8 +45,11 @@ def sift_rows(found: Found, source: Path) -> tuple[list[Utterance], list[Dropped
     dropped = list(found.dropped)
     for row in found.utterances:
         where = relative(Path(row.audio_filepath), source) if row.audio_filepath else ""
-        if not any(letter.isalnum() for letter in row.text):
-            detail = f"'{row.text}' has no letter" if row.text else ""
+        if len(row.text) > _MOST_TEXT:
+            detail = f"a text of {len(row.text)} letters; {_MOST_TEXT} are the most"
+            dropped.append(Dropped(row.id, BAD_ROW, detail, path=where, text=row.text[:200]))
+        elif not any(letter.isalnum() for letter in row.text):
+            detail = f"'{row.text[:60]}' has no letter" if row.text else ""
             dropped.append(Dropped(row.id, EMPTY_TEXT, detail, path=where))
         elif row.id in kept:
             first = relative(Path(kept[row.id].audio_filepath), source)
@@ -59,10 +65,10 @@ def read_whole(path: Path) -> tuple[np.ndarray, int]:
     Raises:
         RejectedError: unreadable, or truncated.
     """
-    missing = _missing_bytes(path)
-    if missing:
-        raise RejectedError(TRUNCATED, f"{missing} bytes fewer than its header says")
     try:
+        missing = _missing_bytes(path)
+        if missing:
+            raise RejectedError(TRUNCATED, f"{missing} bytes fewer than its header says")
         header = io.info(path)
         audio, rate = io.read(path)
     except NemoExtError as error:
@@ -93,7 +99,7 @@ def mend(audio: np.ndarray, rate: int, to_rate: int, min_seconds: float) -> tupl
     level = loudness.rms_db(mono)
     if level < loudness.SILENCE_DB:
         raise RejectedError(SILENT, f"{level:.0f} dBFS; speech lies above {loudness.SILENCE_DB:.0f}")
-    if _clipped_runs(mono):
+    if any(_clipped_runs(channel) for channel in audio):
         notes.append("clipped in the source")
     if rate != to_rate:
         notes.append(f"resampled from {rate} Hz")
@@ -108,37 +114,36 @@ def _mix_down(audio: np.ndarray) -> tuple[np.ndarray, list[str]]:
     channels = audio.shape[0]
     if channels == 1:
         return audio[0], []
-    mono: np.ndarray = audio.mean(axis=0)
-    levels = [loudness.rms_db(channel) for channel in audio]
-    if loudness.rms_db(mono) < max(levels) - 20.0:
-        return audio[int(np.argmax(levels))], [f"the louder of {channels} channels that cancel each other"]
-    return mono, [f"mixed down from {channels} channels"]
+    loudest = loudest_against(audio)
+    if loudest is not None:
+        return audio[loudest], [f"the louder of {channels} channels that cancel each other"]
+    return np.asarray(audio.mean(axis=0)), [f"mixed down from {channels} channels"]
 
 
 def _clipped_runs(audio: np.ndarray) -> bool:
-    """Three or more neighbouring samples at full scale."""
-    at_top = np.abs(audio) >= 0.999
+    """Three or more neighbouring samples at full scale; at the top where that lies above it, as floats may."""
+    top = loudness.peak(audio)
+    at_top = np.abs(audio) >= (top if top > 1.0 else 0.999)
     return bool((at_top[:-2] & at_top[1:-1] & at_top[2:]).any())
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes of samples a WAV's header promises that the file has not; 0 for other formats.
+    """How many bytes of sound a WAV's header or an MP3's length frame promises that are not there; 0 for other formats.
 
     The decoder hides this: it silently takes the file's length for the recording's.
+
+    Raises:
+        NemoExtError: it is missing, no regular file, or too large.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(12)
-            if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-                return 0
-            while True:
-                chunk = file.read(8)
-                if len(chunk) < 8:
-                    return 0  # no samples at all: the decoder will say so
-                name, length = struct.unpack("<4sI", chunk)
-                if name == b"data":
-                    return 0 if length in _UNKNOWN_LENGTH else max(0, file.tell() + length - size)
-                file.seek(length + length % 2, 1)
-    except OSError:
+    with open_regular(path, "recording") as file:
+        try:
+            begin, length, size = wav.sound(file)
+        except OSError:
+            return 0
+        if begin:
+            return 0 if wav.is_placeholder(length, size - begin) else max(0, begin + length - size)
+        head = os.pread(file.fileno(), 3, 0)
+    if not mp3.may_be(head):
         return 0
+    there = mp3.frames(read_bytes(path, 4 * io.MOST_SAMPLES, "recording"))
+    return there.missing_bytes if there else 0

@@ -22,10 +22,10 @@ import soundfile
 from nemo_ext.audio import io, loudness
 from nemo_ext.corpus.checks import RejectedError, mend, read_whole
 from nemo_ext.corpus.found import Speak
-from nemo_ext.corpus.manifest import read_jsonl
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.machine import cores
+from nemo_ext.untrusted import number, parse_json, read_bytes, string, whole_number
 
 _VERSION = 1  # raise it when the same source would become another WAV
 _SMALL = 24  # so few recordings are done sooner than processes start
@@ -83,11 +83,13 @@ class Outcome:
 
 
 _OUTCOME_KEYS = {f.name for f in dataclasses.fields(Outcome)}
+_TEXTS = ("id", "file", "fingerprint", "reason", "detail")
 
 
 def file_name(name: str) -> str:
     """A file name for the id ``name``, the id itself where that is harmless; different ids get different names."""
     harmless = re.sub(r"[^\w.\-]", "_", name, flags=re.UNICODE).lstrip(".")[:80]
+    harmless = harmless.encode()[:200].decode(errors="ignore")  # a disk's names are counted in bytes
     if harmless != name or not name:
         harmless = f"{harmless or 'utterance'}-{hashlib.sha1(name.encode()).hexdigest()[:8]}"
     return f"{harmless}.wav"
@@ -143,10 +145,14 @@ class Journal:
     def __init__(self, out: Path) -> None:
         self.path = out / ".journal.jsonl"
         self.outcomes: dict[str, Outcome] = {}
+        for own in (self.path, out / "audio"):
+            if own.is_symlink():  # what is written and removed here would be somebody else's
+                raise NemoExtError(f"{own} is a symbolic link, and no corpus folder has one: name another out=DIR")
         if self.path.is_file():
             for row in _whole_lines(self.path):
-                if row.keys() == _OUTCOME_KEYS:  # otherwise another version wrote it
-                    self.outcomes[row["id"]] = Outcome(**row)
+                outcome = _outcome(row)
+                if outcome:
+                    self.outcomes[outcome.id] = outcome
 
     def finished(self, job: Job, settings: Settings) -> Outcome | None:
         """The outcome of ``job`` if nothing has changed since, and its file is still there."""
@@ -221,10 +227,36 @@ def _one_thread() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def _outcome(row: dict[str, Any]) -> Outcome | None:
+    """What a line of a journal tells, if a run of ours can have written it.
+
+    The journal may have come with somebody's folder: the file it names is the one that this id has here, and no other.
+    """
+    if row.keys() != _OUTCOME_KEYS or any(not isinstance(row[name], str) for name in _TEXTS):
+        return None
+    if row["file"] != file_name(row["id"]):
+        return None
+    try:
+        number(row["seconds"], "seconds", 0.0)
+        number(row["lufs"], "lufs", -1000.0, 1000.0)
+        whole_number(row["bytes"], "bytes", 0)
+        notes = [string(note, "note") for note in row["notes"]]
+        events = [(string(phoneme, "phoneme"), number(at, "start")) for phoneme, at in row["events"]]
+    except (NemoExtError, TypeError, ValueError):
+        return None
+    return Outcome(**row | {"notes": notes, "events": events})
+
+
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Lines of a journal whose last one may have been cut by a kill."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if not text.endswith("\n") and text:
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    for _, row in read_jsonl(path):
-        yield row
+    content = read_bytes(path, what="journal")
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    for line in whole.split(b"\n"):
+        try:
+            row = parse_json(line.decode(), path.name) if line.strip() else None
+        except (NemoExtError, UnicodeDecodeError):
+            continue  # what it told is done again
+        if isinstance(row, dict):
+            yield row

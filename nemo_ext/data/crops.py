@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from nemo_ext.audio import io
+from nemo_ext.audio.channels import downmix
 from nemo_ext.corpus.manifest import Corpus, audio_path
 from nemo_ext.data.dataset import Items, items_of
 from nemo_ext.data.loaders import loader_of
@@ -80,7 +81,7 @@ class CropDataset(Dataset[CropItem]):
         room = max(0, header.samples - self.samples)
         start = round(room * fraction(self.seed, epoch, f"{utterance.id}/{number}"))
         heard, _ = io.read(path, start, self.samples)
-        mono = heard[0] if len(heard) == 1 else heard.mean(axis=0)
+        mono = downmix(heard)
         if len(mono) == 0:
             raise NemoExtError(f"{path} has no samples: take it out of the corpus")
         return CropItem(utterance.id, np.resize(mono, self.samples).astype(np.float32), self.voice_ids[owner])

@@ -11,6 +11,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from nemo_ext.audio import io
+from nemo_ext.audio.channels import downmix
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import voice_name
 from nemo_ext.data.randomness import fraction
@@ -244,7 +245,7 @@ def _heard(store: FeatureStore, utterance: Utterance, start: int, frames: int) -
     """The recording's samples ``(frames * hop_length,)`` from frame ``start`` on, silence where it has ended."""
     hop = store.config.mel.hop_length
     heard, _ = io.read(store.audio_path(utterance), start * hop, frames * hop)
-    mono = heard[0] if len(heard) == 1 else heard.mean(axis=0)
+    mono = downmix(heard)
     audio = np.zeros(frames * hop, dtype=np.float32)
     audio[: len(mono)] = mono
     return audio

@@ -88,11 +88,11 @@ def cepstral_distortion(reading: NDArray[np.float64], speech: NDArray[np.float64
 
 def mcd_files(reading: str | Path, speech: str | Path) -> float:
     """MCD-DTW in dB between two recordings, mixed down and resampled to 22,050 Hz where needed."""
-    from nemo_ext.audio.io import read
+    from nemo_ext.audio.io import read_mono
     from nemo_ext.audio.resample import resample
 
     sides = []
     for path in (reading, speech):
-        audio, sample_rate = read(path)
-        sides.append(resample(audio.mean(axis=0), sample_rate, SAMPLE_RATE))
+        audio, sample_rate = read_mono(path)
+        sides.append(resample(audio, sample_rate, SAMPLE_RATE))
     return mcd(sides[0], sides[1])

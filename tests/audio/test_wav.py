@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from nemo_ext.audio import io as audio_io
 from nemo_ext.audio.wav import layout, piece
 
 TONE = 0.5 * np.sin(np.arange(1000) / 7)
@@ -57,3 +58,26 @@ def test_a_header_that_was_cut(cut: int, tmp_path: Path) -> None:
     soundfile.write(path, TONE, 24000, "PCM_16")
     path.write_bytes(path.read_bytes()[:cut])
     assert layout(path) is None
+
+
+@pytest.mark.parametrize("told", [0, 0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFF - 36])
+def test_a_recording_to_a_pipe_is_read_to_its_end(told: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, TONE, 24000, "PCM_16")
+    plain = path.read_bytes()
+    at = plain.index(b"data")
+    path.write_bytes(plain[: at + 4] + struct.pack("<I", told) + plain[at + 8 :])
+    audio, _ = audio_io.read(path)
+    assert audio.shape == (1, 1000)
+    np.testing.assert_allclose(audio[0], TONE, atol=1e-4)
+    assert audio_io.info(path) == audio_io.AudioInfo(1000, 24000, 1)
+    found = layout(path)
+    assert found is not None
+    assert found.samples == 1000
+
+
+def test_no_samples_before_other_chunks_are_no_samples(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, TONE[:0], 24000, "PCM_16")
+    path.write_bytes(path.read_bytes() + struct.pack("<4sI", b"LIST", 6) + b"INFOab")
+    assert audio_io.read(path)[0].shape == (1, 0)

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from nemo_ext.corpus.found import NO_RECORDING, NO_TEXT, SAME_ID, Found, clean_text, read_text, relative
+from nemo_ext.corpus.found import NO_RECORDING, NO_TEXT, SAME_ID, Found, clean_text, plain_name, read_text, relative
 from nemo_ext.corpus.manifest import Dropped
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
 
 Thing = TypeVar("Thing")
+_MOST_TEXT = 1 << 20  # bytes: what is said in one recording
 
 
 def pair(recordings: Iterable[tuple[str, Path]], texts: Iterable[tuple[str, str]], source: Path) -> Found:
@@ -37,7 +38,7 @@ def pair(recordings: Iterable[tuple[str, Path]], texts: Iterable[tuple[str, str]
 def texts_of_files(folder: Path, pattern: str, ending: str = ".txt") -> list[tuple[str, str]]:
     """``(name without the ending, content)`` of the text files under ``folder`` that fit ``pattern``."""
     paths = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-    return [(path.name.removesuffix(ending), clean_text(read_text(path))) for path in paths]
+    return [(path.name.removesuffix(ending), clean_text(read_text(path, most=_MOST_TEXT))) for path in paths]
 
 
 def texts_of_table(path: Path) -> list[tuple[str, str]]:
@@ -65,7 +66,8 @@ def texts_of_table(path: Path) -> list[tuple[str, str]]:
 def _first_of_each(things: Iterable[tuple[str, Thing]]) -> tuple[dict[str, Thing], list[tuple[str, Thing]]]:
     first: dict[str, Thing] = {}
     again = []
-    for name, thing in things:
+    for written, thing in things:
+        name = plain_name(written)
         if name in first:
             again.append((name, thing))
         else:

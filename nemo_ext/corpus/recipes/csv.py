@@ -21,6 +21,7 @@ from nemo_ext.corpus.found import (
     Found,
     clean_text,
     find_audio,
+    plain_name,
     read_text,
     unlisted,
     wanted,
@@ -32,6 +33,7 @@ from nemo_ext.types import Utterance
 LANGUAGE = "en"
 PROVENANCE = "the user's own table"
 
+_MOST_CELL = 1 << 26  # letters; too long a text is dropped later, by itself
 _COLUMNS = ("path", "text", "id", "speaker", "language", "style")
 
 
@@ -51,11 +53,13 @@ def read(source: Path, config: CorpusConfig) -> Found:
             found.dropped.append(Dropped(f"row-{number}", BAD_ROW, detail, text=options.delimiter.join(row)[:500]))
             continue
         cell = {name: clean_text(row[index]) for name, index in where.items()}
-        given = row[where["path"]].strip()  # not cleaned: a file's name is what it is
-        name = cell.get("id") or (_name(given) if given else f"row-{number}")
+        given = row[where["path"]].strip().strip("\ufeff")  # not cleaned: a file's name is what it is
+        name = plain_name(cell.get("id") or (_name(given) if given else f"row-{number}"))
         recording = find_audio(source / given) if given else None
         if recording is None:
-            found.dropped.append(Dropped(name, NO_RECORDING, f"no file {given or '(empty path)'}", text=cell["text"]))
+            found.dropped.append(
+                Dropped(name, NO_RECORDING, f"no file {given[:200] or '(empty path)'}", text=cell["text"])
+            )
             continue
         listed.append(recording)
         found.utterances.append(
@@ -79,9 +83,10 @@ def _rows(table: Path, options: CsvOptions) -> list[list[str]]:
     delimiter = "\t" if options.delimiter in ("tab", "\\t") else options.delimiter
     if len(delimiter) != 1:
         raise NemoExtError(f"csv.delimiter={delimiter!r} must be one character, or tab")
-    text = read_text(table, options.encoding)
+    text = read_text(table, options.encoding).lstrip("\ufeff")
     if options.quoting == "none":
         return [line.rstrip("\r").split(delimiter) for line in text.split("\n") if line.strip()]
+    csv.field_size_limit(_MOST_CELL)
     try:
         return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
     except csv.Error as error:
@@ -109,7 +114,7 @@ def _columns(rows: list[list[str]], options: CsvOptions, table: Path) -> dict[st
 
 def _name(path: str) -> str:
     """An id that says which file: ``spk1/a 1.wav`` -> ``spk1_a 1``."""
-    parts = [part for part in Path(path).parts if part not in ("/", "\\", "..", ".")]
+    parts = [part for part in Path(path).parts if part not in ("/", "\\", "..", ".")] or ["recording"]
     stem = parts[-1]
     known = Path(stem).suffix.lower() in AUDIO_SUFFIXES
     return "_".join([*parts[:-1], Path(stem).stem if known else stem])

@@ -10,14 +10,15 @@ Its dev utterances are for validation; all others are for training, its test one
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from nemo_ext.corpus.config import CorpusConfig
 from nemo_ext.corpus.found import BAD_ROW, NO_RECORDING, Found, clean_text, read_text, wanted
 from nemo_ext.corpus.manifest import Dropped
+from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
+from nemo_ext.untrusted import parse_json
 
 LANGUAGE = "en"
 PROVENANCE = "Hi-Fi TTS (E. Bakhturina and others, NVIDIA; LibriVox readers); CC BY 4.0"
@@ -32,14 +33,14 @@ def read(source: Path, config: CorpusConfig) -> Found:
         raise wanted(source, "hifitts", "92_manifest_clean_train.json and audio/92_clean/")
     found, val = Found(), set()
     for path, name in manifests:
-        for number, line in enumerate(read_text(path).splitlines(), start=1):
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse_json(line, path.name)
                 place, text = str(row["audio_filepath"]), clean_text(str(row["text"]))
                 spoken = clean_text(str(row.get("text_normalized") or ""))
-            except (ValueError, KeyError, TypeError):
+            except (NemoExtError, KeyError, TypeError):
                 where = f"{path.name} line {number} is no JSON object with audio_filepath and text"
                 found.dropped.append(Dropped(f"{path.stem}-{number}", BAD_ROW, where, text=line.strip()[:200]))
                 continue

@@ -11,12 +11,11 @@ possible and copied where not; those at another sample rate are resampled.
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from nemo_ext.corpus.config import CorpusConfig
-from nemo_ext.corpus.found import Found, wanted
+from nemo_ext.corpus.found import Found, folders_below, wanted
 from nemo_ext.corpus.manifest import Corpus, audio_path, load_corpus, read_manifest
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
@@ -63,12 +62,12 @@ def _corpora(source: Path, out: Path) -> dict[str, Corpus]:
     if (source / "corpus.yaml").is_file():
         raise NemoExtError(f"{source} is one corpus by itself: give the folder above it, or train on it as it stands")
     found = {}
-    for where, folders, files in os.walk(source, followlinks=True):
-        here = Path(where)
+    inside: list[Path] = []  # nothing is looked for within a corpus
+    for here, files in folders_below(source):
+        if any(here.is_relative_to(folder) for folder in inside[-1:]):
+            continue
         if "corpus.yaml" in files or here.resolve() == out:
-            folders.clear()
-        else:
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            inside.append(here)
         if "corpus.yaml" not in files or here.resolve() == out:
             continue
         corpus = load_corpus(here)

@@ -9,6 +9,8 @@ Layout: ``metadata.csv`` without header or quoting: ``id|text[|normalized text]`
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from nemo_ext.corpus.config import CorpusConfig
@@ -19,6 +21,7 @@ from nemo_ext.corpus.found import (
     audio_files,
     clean_text,
     find_audio,
+    plain_name,
     read_text,
     unlisted,
     wanted,
@@ -37,15 +40,16 @@ def read(source: Path, config: CorpusConfig) -> Found:
         raise wanted(source, "ljspeech", "metadata.csv (id|text|normalized text) and wavs/")
     found, listed = Found(), []
     # Split by hand: the csv module would take a quotation mark in a text for the start of a quoted column.
-    for number, line in enumerate(read_text(table).split("\n"), start=1):
-        if not line.strip():
-            continue
-        columns = line.rstrip("\r").split("|")
-        name = columns[0].strip()
-        if not 2 <= len(columns) <= 3 or not name:
-            detail = f"metadata.csv line {number} has {len(columns)} columns; id|text|normalized text are expected"
-            found.dropped.append(Dropped(name or f"line-{number}", BAD_ROW, detail, text=line.strip()))
-            recording = find_audio(folder / name) if name else None
+    rows = [(n, line.rstrip("\r").split("|")) for n, line in enumerate(read_text(table).split("\n"), 1) if line.strip()]
+    width = _width(columns for _, columns in rows)
+    for number, columns in rows:
+        name = plain_name(columns[0].strip().strip("\ufeff"))
+        wrong = _wrong(name, columns, width)
+        if wrong:
+            line = "|".join(columns).strip()[:500]
+            detail = f"metadata.csv line {number} {wrong}"
+            found.dropped.append(Dropped(name[:200] or f"line-{number}", BAD_ROW, detail, text=line))
+            recording = find_audio(folder / name) if name and _inside(name) else None
             listed += [recording] if recording else []
             continue
         recording = find_audio(folder / name)
@@ -66,3 +70,22 @@ def read(source: Path, config: CorpusConfig) -> Found:
         )
     found.dropped += unlisted(audio_files(folder), listed, source)
     return found
+
+
+def _width(rows: Iterable[list[str]]) -> int:
+    """How many columns this table has: what most of its rows have, 2 or 3 (all may have 3 in the original)."""
+    counts = Counter(len(columns) for columns in rows)
+    return 2 if counts[2] > counts[3] else 3
+
+
+def _wrong(name: str, columns: list[str], width: int) -> str:
+    """What is wrong with a row, or nothing. A row of two columns has no normalized text, and does no harm."""
+    if not 2 <= len(columns) <= 3 or not name:
+        return f"has {len(columns)} columns; id|text|normalized text are expected"
+    if len(columns) > width:
+        return f"has {len(columns)} columns, most others {width}: is there a | in its text?"
+    return "" if _inside(name) else "names a recording outside wavs/"
+
+
+def _inside(name: str) -> bool:
+    return not (Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name)
