@@ -10,6 +10,9 @@ from pathlib import Path
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text import arpabet
 from nemo_ext.text.tokens import TokenTable
+from nemo_ext.untrusted import read_lines
+
+_MOST_BYTES = 64 << 20  # of a lexicon: cmudict has 4 MB
 
 
 def read_lexicon(path: str | Path) -> dict[str, str]:
@@ -19,9 +22,9 @@ def read_lexicon(path: str | Path) -> dict[str, str]:
         NemoExtError: the file cannot be read, a line is not ``word<TAB>phones``, or a word stands there twice.
     """
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NemoExtError(f"lexicon={path} cannot be read: give a text file in UTF-8") from error
+        lines = read_lines(Path(path).expanduser(), _MOST_BYTES, "lexicon")
+    except NemoExtError as error:
+        raise NemoExtError(f"lexicon={path} cannot be read: {error}; give a text file in UTF-8") from error
     entries: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         content = re.sub(r"(^|\s)#.*", "", line).strip()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,10 @@ def test_unknown_phones_and_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("Ärger\tx\n".encode("latin-1"))
     with pytest.raises(NemoExtError, match="UTF-8"):
         read_lexicon(tmp_path / "latin.txt")
+
+
+def test_a_lexicon_that_has_no_end_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path):
+        with pytest.raises(NemoExtError, match=r"cannot be read: .*no regular file"):
+            read_lexicon(path)

@@ -69,7 +69,7 @@ def written_date(match: re.Match[str]) -> str:
 
 _SCORE = re.compile(
     r"verhältnis|maßstab|format|ergebnis|spiel|endete|gewann|gewinn|verlor|sieg|führ|niederlage|unentschied|schlug|"
-    r"mischung|gemischt|skala|tor\b|halbzeit|endstand|stand\b|satz\b|unterl|besieg",
+    r"misch|skala|tor\b|halbzeit|endstand|stand\b|satz\b|unterl|besieg",
     re.IGNORECASE,
 )
 
