@@ -134,7 +134,7 @@ def loader_of(
     # spawn: a forked worker of a process that runs torch's threads may hang, and CUDA refuses to be forked
     kept: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn", "prefetch_factor": 4}
     kept["worker_init_fn"] = _leave_signals_to_the_trainer
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_sampler=order,
         collate_fn=collate,
@@ -144,7 +144,24 @@ def loader_of(
     )
 
 
+# A terminal's and a cluster's signals reach whole groups of processes; the step in hand still wants its batches.
+_TO_GROUPS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM)
+_PATIENCE = 60  # seconds that a loading process outlives SIGTERM, by which torch ends one that does not end by itself
+
+
+class _Loader(DataLoader[Any]):
+    """A DataLoader whose processes are born with those signals held back, until they say what becomes of them."""
+
+    def _get_iterator(self) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_GROUPS if self.num_workers else ())
+        try:
+            return super()._get_iterator()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_signals_to_the_trainer(worker: int) -> None:  # noqa: ARG001
-    """Ctrl-C and a cluster's SIGUSR1 reach whole groups of processes; the step in hand still wants its batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in _TO_GROUPS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_GROUPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,7 +182,9 @@ def environment() -> list[Any]:
     started = _started()
     assert started is not None
     os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(started.devices))  # srun -n leaves it out, Lightning wants it
-    return [SLURMEnvironment(auto_requeue=False)]
+    with warnings.catch_warnings():  # where srun is installed it may advise to use it, which is what has happened
+        warnings.filterwarnings("ignore", "The `srun` command is available")
+        return [SLURMEnvironment(auto_requeue=False)]
 
 
 def lost_another(error: BaseException) -> bool:

@@ -49,7 +49,7 @@ def train(config: TrainConfig) -> Path:
         NemoExtError: the corpus is missing or empty, the options contradict a run that is already in ``out``, the disk
             is full, or the loss is no longer a number.
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
-        SystemExit: SIGTERM (143), SIGUSR1 (85: to be started again); a checkpoint is written first.
+        SystemExit: SIGTERM (143), SIGHUP (129), SIGUSR1 (85: to be started again); a checkpoint is written first.
     """
     out = _folder(config)
     _check_options(config)

@@ -19,11 +19,11 @@ from torch import distributed
 
 REQUEUE = 85  # exit status: saved, and to be started again. scripts/slurm/train.sbatch knows it
 # What a process may be asked by, the weakest first: of several that are asked differently, the strongest counts.
-_SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM, SIGUSR1); its checkpoint is written."""
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1); its checkpoint is written."""
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(number, step)
@@ -36,7 +36,7 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """Ctrl-C, SIGTERM and SIGUSR1 as a wish to stop, which all processes come to agree on."""
+    """Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 as a wish to stop, which all processes come to agree on."""
 
     def __init__(self) -> None:
         self._asked: int | None = None
@@ -61,7 +61,9 @@ class StopSignals:
         self._before = {}
 
     def _take(self) -> dict[int, Any]:
-        return {n: signal.signal(n, self._ask) for n in _SIGNALS}
+        # nohup has a process ignore its terminal's end, which is to stay so
+        heard = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        return {n: signal.signal(n, self._ask) for n in heard}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """A second Ctrl-C ends at once. A scheduler's signals often come twice, or one behind the other."""

@@ -48,8 +48,11 @@ def test_torchrun(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
 
 
 @pytest.mark.parametrize("told", [{}, {"SLURM_NTASKS_PER_NODE": "8"}])
-def test_srun(monkeypatch: pytest.MonkeyPatch, told: dict[str, str]) -> None:
-    set_all(monkeypatch, {**SRUN, **told})
+@pytest.mark.parametrize("installed", [True, False])
+def test_srun(monkeypatch: pytest.MonkeyPatch, told: dict[str, str], installed: bool) -> None:
+    """Lightning warns where it finds an srun: the one of a real cluster, here the stand-in."""
+    path = "" if not installed else f"{ROOT / 'tests/training/slurm'}:{os.environ['PATH']}"
+    set_all(monkeypatch, {**SRUN, **told, "PATH": path})
     assert processes(TrainerOptions()) == Processes(8, 8)
     assert not launch.first_process()
     (plugin,) = launch.environment()

@@ -12,7 +12,10 @@ from torch import distributed
 from nemo_ext.training.stopping import REQUEUE, Stopped, StopSignals
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGUSR1, REQUEUE), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGUSR1, REQUEUE), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)],
+)
 def test_only_sigusr1_asks_to_be_started_again(number: int, status: int) -> None:
     assert Stopped(number, 3).exit_status == status
     assert status != 128 + signal.SIGUSR1  # which a process has that died of it unheard
@@ -82,21 +85,50 @@ def test_a_training_that_is_asked_saves_and_says_so(toy, tmp_path, capfd) -> Non
     assert "stopped at step 3, which is saved" in capfd.readouterr().err
 
 
-def test_loading_processes_do_not_die_of_a_signal_to_the_whole_group(toy, tmp_path, monkeypatch) -> None:
-    """SLURM may signal all processes of a job, not only those it started."""
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGUSR1, REQUEUE, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
+)
+def test_loading_processes_do_not_die_of_a_signal_to_the_whole_group(
+    toy, tmp_path, monkeypatch, capfd, number, status
+) -> None:
+    """`scancel` signals all processes of a job, and a terminal that closes all of its group, not only the first."""
     from tests.training.test_checkpoints import names, stopped_at
 
+    children = []
+
     def everyone(pid: int, number: int) -> None:
-        for child in multiprocessing.active_children():
+        children.extend(multiprocessing.active_children())
+        for child in children:
             kill(child.pid, number)
+        time.sleep(0.5)  # who dies of it is dead before the trainer hears of it
+        assert all(child.is_alive() for child in children)
         kill(pid, number)
 
     kill = os.kill
     monkeypatch.setattr(os, "kill", everyone)
-    with pytest.raises(SystemExit) as end, stopped_at(3, signal.SIGUSR1):
+    with pytest.raises(SystemExit) as end, stopped_at(3, number):
         toy(tmp_path / "run", "trainer.max_steps=9", "trainer.workers=1")
-    assert end.value.code == REQUEUE
+    assert end.value.code == status
     assert names(tmp_path / "run") == ["step=3.ckpt"]
+    assert "stopped at step 3, which is saved" in capfd.readouterr().err
+    assert children
+    for child in children:  # and they end with it
+        child.join(30)
+        assert child.exitcode == 0
+
+
+def test_nohup_stays_what_it_was() -> None:
+    before, heard = signal.signal(signal.SIGHUP, signal.SIG_IGN), StopSignals()
+    heard.listen()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert heard.agreed(last=False) is None
+    heard.unlisten()
+    assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
 
 
 def vote(rank: int, place: str, heard: int | None, results) -> None:
