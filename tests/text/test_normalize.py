@@ -77,6 +77,20 @@ def test_positions_lead_back_to_the_given_text() -> None:
         assert spoken.positions[spoken.text.index(word)] == text.index(word)
 
 
+def test_grammars_get_a_few_words_at_once_and_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need more than linear time, and some texts hold a thousand numbers in a row."""
+    given: list[str] = []
+
+    def records(text: str, code: str) -> str:
+        given.append(text)
+        return text.replace("7", "seven")
+
+    monkeypatch.setattr(normalize, "_spoken", records)
+    assert normalize.normalized(written("so " + "7 " * 100 + "it is"), "en").text == "so " + "seven " * 100 + "it is"
+    assert len(given) > 5
+    assert max(len(text.split()) for text in given) <= 13
+
+
 def test_off_means_off() -> None:
     assert TextFrontend(TextConfig(normalize=False)).normalize("Dr. No, 25 kg") == "Dr. No, 25 kg"
 
