@@ -15,15 +15,18 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.bundle import Bundle, Engine
 from nemo_ext.export.ragged import FAULTS as TOLD
 from nemo_ext.export.ragged import LENGTHS, PER_TOKEN
 from nemo_ext.export.triton import TritonConfig, write_triton
 from nemo_ext.export.triton_check import check_repository
+from nemo_ext.types import AcousticOutput
 from tests.export.test_ragged import alone, run, utterances
 from tests.export.toys import Toys
 
@@ -103,6 +106,40 @@ def test_a_batch_as_triton_makes_one_gives_each_request_its_own(toy_export: Toys
         assert np.abs(said["spect"][i][:, :frames] - expected["spect"][0]).max() < 1e-5
     audio = run(repository / "vocoder" / "1" / "model.onnx", {"spec": said["spect"]})["audio"]
     assert audio.shape == (2, 1, said["num_frames"].max() * 256)
+
+
+def test_a_batch_as_triton_makes_one_is_what_the_models_say(toy_export: Toys, repository: Path) -> None:
+    """Each request beside the restored models themselves, without a graph."""
+    feeds = utterances(toy_export, "acoustic_riva", [6, 11])
+    feeds["pitch"][:] = 0.0  # which is added to the predicted one: the model's own interface has no such thing
+    told = config(repository / "acoustic_speaker")
+    requests = requests_of(told, feeds)
+    said = run(repository / "acoustic_speaker" / "1" / "model.onnx", batched(told, requests))
+    audio = run(repository / "vocoder" / "1" / "model.onnx", {"spec": said["spect"]})["audio"]
+    vocoder = _nemo.restore(toy_export.vocoder).eval()
+    for i, request in enumerate(requests):
+        expected = by_the_model(toy_export, request)
+        frames = int(expected.mel_lens[0])
+        assert said["num_frames"][i] == frames
+        np.testing.assert_allclose(said["spect"][i, :, :frames], expected.mel[0], atol=1e-4)
+        heard = vocoder.decode(torch.from_numpy(said["spect"][i : i + 1]))[0]
+        np.testing.assert_allclose(audio[i, 0], heard, atol=1e-4)
+
+
+def by_the_model(toys: Toys, request: dict[str, np.ndarray]) -> AcousticOutput:
+    """What the restored model itself says to a request, with the row of the tables that its speaker names."""
+    assert toys.rows.styles is not None
+    voice, style = toys.rows.rows[request["speaker"].item()]
+    text, model = torch.from_numpy(request["text"]), _nemo.restore(toys.acoustic).eval()
+    with torch.inference_mode():
+        said: AcousticOutput = model.predict_mel(
+            text,
+            torch.tensor([text.shape[1]]),
+            torch.from_numpy(toys.rows.voices[voice][None]),
+            pace=torch.from_numpy(request["pace"]),
+            style=torch.from_numpy(toys.rows.styles[style][None]),
+        )
+    return said
 
 
 def with_value(name: str, value: float) -> Callable[[dict[str, np.ndarray]], object]:

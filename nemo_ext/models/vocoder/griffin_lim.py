@@ -38,10 +38,18 @@ class GriffinLim(nn.Module):
 
     @torch.inference_mode()
     def decode(self, mel: Tensor) -> Tensor:
-        """``mel (B, n_mels, T_mel)`` log-mel -> audio ``(B, T_mel * hop_length)`` in [-1, 1], always the same."""
-        magnitude = self.linear(mel.float())
+        """``mel (B, n_mels, T_mel)`` log-mel -> audio ``(B, T_mel * hop_length)`` in [-1, 1], always the same.
+
+        Each utterance by itself: a product over a batch may round otherwise than one over a part of it, and the
+        iterations blow that up wherever a bin is nearly empty and its phase hangs on the last digits.
+        """
+        return torch.cat([self._decode(one[None].contiguous()) for one in mel.float()])
+
+    def _decode(self, mel: Tensor) -> Tensor:
+        """``mel (1, n_mels, T_mel)`` -> audio ``(1, T_mel * hop_length)``."""
+        magnitude = self.linear(mel)
         generator = torch.Generator().manual_seed(0)
-        turns = torch.rand(magnitude.shape[1:], generator=generator).to(mel.device)  # the same for all of a batch
+        turns = torch.rand(magnitude.shape[1:], generator=generator).to(mel.device)
         phase = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)
         before = torch.zeros((), device=mel.device)
         for _ in range(self.iterations):
