@@ -27,7 +27,7 @@ def figures(results: Results) -> list[Figure]:
     failed += [f"{name}: {reason}" for name, reason in aligned.failed.items()]
     return [
         Figure(
-            "sentences heard as themselves",
+            "sentences found among the readings (smoke test)",
             f"{heard} of {total}",
             f"at least {IDENTIFIED:.0%}",
             heard >= IDENTIFIED * total > 0,
@@ -151,7 +151,7 @@ def markdown(results: Results, phases: list[Phase]) -> list[str]:
         "\n".join(f"- {s.text}" for s in results.otherwise),
         "The same sentence in every voice and style:",
         "\n".join(f"- {s.voice}, {s.text}" for s in results.styles) or "- none",
-        "Sentences that were not heard as themselves:",
+        "Sentences that were not found among the readings:",
         "\n".join(confused) if confused else "- none",
         "\n".join(
             [
