@@ -26,9 +26,8 @@ from nemo_ext.export.ragged import FAULTS as TOLD
 from nemo_ext.export.ragged import LENGTHS, PER_TOKEN
 from nemo_ext.export.triton import TritonConfig, write_triton
 from nemo_ext.export.triton_check import check_repository
-from nemo_ext.types import AcousticOutput
 from tests.export.test_ragged import alone, run, utterances
-from tests.export.toys import Toys
+from tests.export.toys import Toys, by_the_model
 
 
 def config(model: Path) -> model_config_pb2.ModelConfig:
@@ -124,22 +123,6 @@ def test_a_batch_as_triton_makes_one_is_what_the_models_say(toy_export: Toys, re
         np.testing.assert_allclose(said["spect"][i, :, :frames], expected.mel[0], atol=1e-4)
         heard = vocoder.decode(torch.from_numpy(said["spect"][i : i + 1]))[0]
         np.testing.assert_allclose(audio[i, 0], heard, atol=1e-4)
-
-
-def by_the_model(toys: Toys, request: dict[str, np.ndarray]) -> AcousticOutput:
-    """What the restored model itself says to a request, with the row of the tables that its speaker names."""
-    assert toys.rows.styles is not None
-    voice, style = toys.rows.rows[request["speaker"].item()]
-    text, model = torch.from_numpy(request["text"]), _nemo.restore(toys.acoustic).eval()
-    with torch.inference_mode():
-        said: AcousticOutput = model.predict_mel(
-            text,
-            torch.tensor([text.shape[1]]),
-            torch.from_numpy(toys.rows.voices[voice][None]),
-            pace=torch.from_numpy(request["pace"]),
-            style=torch.from_numpy(toys.rows.styles[style][None]),
-        )
-    return said
 
 
 def with_value(name: str, value: float) -> Callable[[dict[str, np.ndarray]], object]:

@@ -16,6 +16,7 @@ from nemo_ext.export.bundle import Bundle
 from nemo_ext.export.graphs import AcousticGraph, RivaGraph, VocoderGraph
 from nemo_ext.export.subvoices import Tables, tables
 from nemo_ext.export.text_assets import write_text
+from nemo_ext.types import AcousticOutput
 from nemo_ext.voices import Voice
 
 
@@ -76,3 +77,21 @@ def make(folder: Path) -> Toys:
     )
     bundle.write()
     return Toys(bundle, voices, rows, acoustic_file, vocoder_file)
+
+
+def by_the_model(toys: Toys, request: dict[str, np.ndarray]) -> AcousticOutput:
+    """What the restored model itself says to a request, with the row of the tables that its speaker names."""
+    from nemo_ext import _nemo
+
+    assert toys.rows.styles is not None
+    voice, style = toys.rows.rows[request["speaker"].item()]
+    text, model = torch.from_numpy(request["text"]), _nemo.restore(toys.acoustic).eval()
+    with torch.inference_mode():
+        said: AcousticOutput = model.predict_mel(
+            text,
+            torch.tensor([text.shape[1]]),
+            torch.from_numpy(toys.rows.voices[voice][None]),
+            pace=torch.from_numpy(request["pace"]),
+            style=torch.from_numpy(toys.rows.styles[style][None]),
+        )
+    return said
