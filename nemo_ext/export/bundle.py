@@ -24,13 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from nemo_ext import voices
+from nemo_ext._options import conformed
 from nemo_ext.errors import NemoExtError
 from nemo_ext.runtime.session import EngineFile, Port
 from nemo_ext.types import BaseVoice, MelSpec
+from nemo_ext.untrusted import inside, number, read_json, whole_number
 from nemo_ext.voices import VoiceLayout
 
 FORMAT = 1  # raise it when the meaning of a bundle changes
 INDEX, TEXT, LEXICON, STYLE, PARITY = "bundle.json", "text.json", "lexicon.tsv", "style.safetensors", "parity.json"
+_MOST_INDEX = 64 << 20  # bytes
 VOICES, ENGINES = "voices", "engines"
 LAYOUTS = ("open", "riva")
 RIVA_GRAPH = "acoustic_riva"  # the graph of the Riva layout
@@ -145,12 +148,12 @@ def read(folder: str | Path) -> Bundle:
         NemoExtError: no bundle is there, it is damaged, or of a later format.
     """
     folder = Path(folder).expanduser()
+    if not (folder / INDEX).exists():
+        raise NemoExtError(f"{folder} is no bundle: there is no {INDEX} in it; `nemo-ext export` makes one")
     try:
-        told = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NemoExtError(f"{folder} is no bundle: there is no {INDEX} in it; `nemo-ext export` makes one") from error
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise NemoExtError(f"{folder / INDEX} cannot be read: export the bundle again") from error
+        told = read_json(folder / INDEX, _MOST_INDEX, "bundle's index")
+    except NemoExtError as error:
+        raise NemoExtError(f"{folder / INDEX} cannot be read: export the bundle again ({error})") from error
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         found = told.get("format") if isinstance(told, dict) else None
         raise NemoExtError(
@@ -161,28 +164,32 @@ def read(folder: str | Path) -> Bundle:
         bundle = Bundle(
             dir=folder,
             name=str(told["name"]),
-            mel=MelSpec(**told["mel"]),
+            mel=conformed(MelSpec, told["mel"], "mel"),
             base_hash=str(told["base_hash"]),
             layout=layout,
-            style_size=int(told["style_size"]),
-            energy=bool(told["energy"]),
-            base_voices=[BaseVoice(**voice) for voice in told["base_voices"]],
+            style_size=whole_number(told["style_size"], "style_size", 0, 65_536),
+            energy=told["energy"] is True,
+            base_voices=[conformed(BaseVoice, voice, "base_voices") for voice in told["base_voices"]],
             graphs={str(name): Graph.from_json(graph) for name, graph in told["graphs"].items()},
             engines=[Engine.from_json(engine) for engine in told["engines"]],
-            vocoder_bf16_db=None if told.get("vocoder_bf16_db") is None else float(told["vocoder_bf16_db"]),
+            vocoder_bf16_db=None if (db := told.get("vocoder_bf16_db")) is None else number(db, "vocoder_bf16_db"),
             made_with=dict(told["made_with"]),
             licences=dict(told["licences"]),
             files={str(k): str(v) for k, v in told["files"].items()},
         )
         if told["layout_hash"] != layout.hash:
             raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise NemoExtError(f"{folder / INDEX} is damaged: export the bundle again") from error
+    except (NemoExtError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        why = f" ({error})" if isinstance(error, NemoExtError) else ""
+        raise NemoExtError(f"{folder / INDEX} is damaged: export the bundle again{why}") from error
     # files, and what becomes part of a file's name
     named = [*bundle.files, *bundle.graphs, *(name for e in bundle.engines for name in (e.file, e.graph, e.gpu))]
     named += [name for graph in bundle.graphs.values() for name in (graph.file, *graph.external)]
-    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in named):
-        raise NemoExtError(f"{folder / INDEX} names files outside the bundle: do not use it")
+    try:
+        for name in named:
+            inside(folder, name, INDEX)
+    except NemoExtError as error:
+        raise NemoExtError(f"{folder / INDEX} names files outside the bundle: do not use it ({error})") from error
     return bundle
 
 
@@ -197,7 +204,13 @@ def verify(folder: str | Path) -> tuple[Bundle, list[str]]:
         NemoExtError: ``read`` refuses it.
     """
     bundle = read(folder)
-    faults = [*_wrong_files(bundle), *_wrong_graphs(bundle), *_wrong_engines(bundle), *_wrong_voices(bundle)]
+    faults = [
+        *_missing(bundle),
+        *_wrong_files(bundle),
+        *_wrong_graphs(bundle),
+        *_wrong_engines(bundle),
+        *_wrong_voices(bundle),
+    ]
     return bundle, faults
 
 
@@ -207,6 +220,19 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _missing(bundle: Bundle) -> Iterable[str]:
+    """What a bundle cannot speak without."""
+    if not {"acoustic", RIVA_GRAPH} & bundle.graphs.keys():
+        yield "it has no graph of an acoustic model"
+    if "vocoder" not in bundle.graphs:
+        yield "it has no graph of a vocoder"
+    wanted = [TEXT, *([STYLE] if bundle.style_size and "acoustic" in bundle.graphs else [])]
+    wanted += [name for graph in bundle.graphs.values() for name in (graph.file, *graph.external)]
+    for name in wanted:
+        if name not in bundle.files:
+            yield f"{name} is none of the files that {INDEX} lists"
+
+
 def _wrong_files(bundle: Bundle) -> Iterable[str]:
     for name, expected in bundle.files.items():
         path = bundle.dir / name
@@ -214,8 +240,11 @@ def _wrong_files(bundle: Bundle) -> Iterable[str]:
             yield f"{name} is missing"
         elif file_hash(path) != expected:
             yield f"{name} is not the file that was exported"
-    there = {p.relative_to(bundle.dir).as_posix() for p in bundle.dir.rglob("*") if p.is_file()}
-    for name in sorted(there - set(bundle.files) - {INDEX}):
+    there = {p.relative_to(bundle.dir).as_posix(): p for p in bundle.dir.rglob("*")}
+    for name, path in sorted(there.items()):
+        if path.is_symlink():
+            yield f"{name} is a link, and a bundle's files are all its own"
+    for name in sorted({name for name, path in there.items() if path.is_file()} - set(bundle.files) - {INDEX}):
         if not (name.startswith(f"{VOICES}/") and name.endswith(voices.SUFFIX)):
             yield f"{name} does not belong to it"
 
@@ -229,9 +258,12 @@ def _wrong_graphs(bundle: Bundle) -> Iterable[str]:
             continue
         try:
             inputs, outputs = onnx.ports(path)
+            elsewhere = onnx.external_files(path) - set(graph.external)
         except NemoExtError as error:
             yield str(error)
             continue
+        if elsewhere:
+            yield f"{graph.file}: its weights are in {', '.join(sorted(elsewhere))[:200]}, which {INDEX} does not list"
         for kind, told, found in (("input", graph.inputs, inputs), ("output", graph.outputs, outputs)):
             if told != found:
                 yield f"{graph.file}: its {kind}s are {_listed(found)}, and {INDEX} tells {_listed(told)} ({name})"

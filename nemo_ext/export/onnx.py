@@ -129,6 +129,24 @@ def ports(path: Path) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     return inputs, outputs
 
 
+def external_files(path: Path) -> set[str]:
+    """Where the ONNX file at ``path`` keeps weights that are not in it: paths as they stand there.
+
+    Raises:
+        NemoExtError: as `ports`.
+    """
+    onnx = _onnx()
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import _get_all_tensors, uses_external_data
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise NemoExtError(f"{path} is no ONNX graph, or a damaged one: export it again") from error
+    outside = (tensor for tensor in _get_all_tensors(model) if uses_external_data(tensor))
+    return {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
+
+
 def _port(onnx: Any, value: Any) -> Port:
     kind = value.type.tensor_type
     shape = tuple(axis.dim_param or int(axis.dim_value) for axis in kind.shape.dim)

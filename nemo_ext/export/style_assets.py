@@ -17,8 +17,10 @@ import numpy as np
 from nemo_ext.audio.reference import typical_range
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.bundle import STYLE
+from nemo_ext.untrusted import read_bytes
 from nemo_ext.voices import LARGEST, Vector
 
+_MOST = 256 << 20  # bytes of a table of styles
 _NAMED = "named/"
 
 
@@ -63,17 +65,18 @@ def read_style(folder: Path, size: int, n_mels: int) -> StyleAssets:
     Raises:
         NemoExtError: the file is missing, damaged or of another model.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
     path = folder / STYLE
+    if not path.exists():
+        raise NemoExtError(f"there is no {STYLE} in {folder}: export the bundle again")
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = load(read_bytes(path, _MOST, "table of styles"))
         named = {k.removeprefix(_NAMED): v for k, v in tensors.items() if k.startswith(_NAMED)}
         values, deviation, spread = (tensors[k] for k in ("token_values", "typical_deviation", "typical_range"))
-    except FileNotFoundError as error:
-        raise NemoExtError(f"there is no {STYLE} in {folder}: export the bundle again") from error
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    # an AttributeError: of numbers that numpy has no name for, such as bfloat16
+    except (NemoExtError, SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
         raise NemoExtError(f"{path} cannot be read: export the bundle again") from error
     fits = all(v.shape == (size,) for v in named.values()) and values.ndim == 2 and values.shape[1] == size
     fits = fits and deviation.shape == (n_mels,) and spread.size == 1

@@ -15,7 +15,9 @@ from nemo_ext.errors import NemoExtError
 from nemo_ext.export.bundle import LEXICON, TEXT
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
+from nemo_ext.untrusted import read_json, read_lines
 
+_MOST = 64 << 20  # bytes of a table
 _ELSEWHERE = ("lexicon", "lexicon_entries")  # a path that is no longer needed; lexicon.tsv
 _KINDS: dict[str, type] = {
     "alphabet": str,
@@ -58,15 +60,15 @@ def read_text(folder: Path) -> TextFrontend:
         NemoExtError: a file is missing or damaged.
     """
     path = folder / TEXT
+    if not path.exists():
+        raise NemoExtError(f"there is no {TEXT} in {folder}: export the bundle again")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = read_json(path, _MOST, "text table")
         for name, kind in _KINDS.items():
             if not isinstance(told[name], kind) or (kind is list and not all(isinstance(s, str) for s in told[name])):
                 raise ValueError(name)
         config = TextConfig(**{name: told[name] for name in _KINDS}, lexicon_entries=_entries(folder / LEXICON))
-    except FileNotFoundError as error:
-        raise NemoExtError(f"there is no {TEXT} in {folder}: export the bundle again") from error
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (NemoExtError, ValueError, KeyError, TypeError) as error:
         raise NemoExtError(f"{path} cannot be read, or {LEXICON} beside it: export the bundle again") from error
     if not config.symbols:
         raise NemoExtError(f"{path} holds no symbols: export the bundle again")
@@ -74,9 +76,9 @@ def read_text(folder: Path) -> TextFrontend:
 
 
 def _entries(path: Path) -> dict[str, str]:
-    if not path.is_file():
+    if not path.exists():
         return {}
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line]
+    rows = [line.split("\t") for line in read_lines(path, _MOST, "lexicon") if line]
     if any(len(row) != 2 for row in rows):
         raise ValueError(path.name)
     return dict(rows)

@@ -86,6 +86,53 @@ def test_each_fault_is_told(folder: Path) -> None:
     assert "bad.voice is no voice file, or a damaged one" in told
 
 
+def test_a_bundle_without_graphs_is_not_whole(folder: Path) -> None:
+    change(folder, graphs={})
+    told = faults(folder)
+    assert "it has no graph of an acoustic model" in told
+    assert "it has no graph of a vocoder" in told
+
+
+def test_a_link_is_not_a_bundles_own_file(folder: Path, tmp_path: Path) -> None:
+    (folder / "text.json").rename(tmp_path / "text.json")
+    (folder / "text.json").symlink_to(tmp_path / "text.json")
+    with pytest.raises(NemoExtError, match="names files outside the bundle"):
+        bundle.read(folder)
+    (folder / "text.json").unlink()
+    (folder / "text.json").symlink_to(folder / "parity.json")
+    assert "text.json is a link, and a bundle's files are all its own" in faults(folder)
+
+
+def test_weights_elsewhere_are_a_fault(folder: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(folder / "vocoder.onnx")
+    onnx.external_data_helper.convert_model_to_external_data(model, location="away.data", size_threshold=0)
+    onnx.save(model, folder / "vocoder.onnx")
+    (folder / "away.data").rename(tmp_path / "away.data")
+    told = "\n".join(faults(folder))
+    assert "vocoder.onnx: its weights are in away.data, which bundle.json does not list" in told
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"style_size": -1},
+        {"style_size": 1.5},
+        {"mel": {"n_mels": 10**9}},
+        {"mel": {"hop": 1}},
+        {"base_voices": [{"name": "a", "pitch_mean": -1}]},
+        {"base_voices": [{"name": 5}]},
+        {"vocoder_bf16_db": "much"},
+        {"files": 3},
+    ],
+)
+def test_values_that_no_bundle_has_are_a_damaged_index(folder: Path, wrong: dict[str, object]) -> None:
+    change(folder, **wrong)
+    with pytest.raises(NemoExtError, match=r"bundle\.json is damaged"):
+        bundle.read(folder)
+
+
 def test_an_engine_of_another_graph_is_stale(folder: Path) -> None:
     engine = bundle.Engine("engines/a.engine", "acoustic", "0" * 64, "tensorrt", "10.13", "sm90", {})
     (folder / "engines").mkdir()

@@ -236,7 +236,7 @@ def test_two_processes_train_one_model_and_resume(options, tmp_path):
         ("out=/dev/null/run", "out=/dev/null/run cannot be made a folder: Not a directory"),
         ("model._target_=os.system", "model._target_=os.system is none of our models: choose model=fastpitch"),
         ("model._target_=nemo_ext.models.nothing.Nothing", "there is no such model"),
-        ("trainer.max_steps=0", "trainer.max_steps=0: it must be at least 1"),
+        ("trainer.max_steps=0", "trainer.max_steps=0 is outside 1 and above"),
         ("features.mel.sample_rate=16000", "has 22050 Hz and features.mel.sample_rate is 16000 Hz: make the corpus"),
     ],
 )
