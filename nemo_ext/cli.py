@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from nemo_ext import __version__, jobs
+from nemo_ext.console import printable
 from nemo_ext.errors import NemoExtError, UsageError
 
 _HELP = ("-h", "--help")
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NemoExtError as error:
         if os.environ.get("NEMO_EXT_DEBUG"):
             raise
-        print(f"nemo-ext: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"nemo-ext: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("nemo-ext: interrupted", file=sys.stderr)
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if remedy is None or os.environ.get("NEMO_EXT_DEBUG"):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"nemo-ext: {where}{error.strerror}: {remedy}", file=sys.stderr)
+        print(f"nemo-ext: {printable(where)}{error.strerror}: {remedy}", file=sys.stderr)
         return 1
     return 0
 

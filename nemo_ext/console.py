@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from types import TracebackType
+
+# What moves the cursor, colours, rings, or turns the order of letters round: C0 but tab and line feed, DEL, C1, marks
+# of direction, separators of lines, halves of letters.
+_MOVING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def printable(text: str) -> str:
+    """``text`` as a terminal may show it: whatever steers it is written out, ``\\x1b[31m``.
+
+    Names and texts come from files that anybody may have written.
+    """
+    return _MOVING.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def tell(*parts: object, sep: str = " ", end: str = "\n", error: bool = False) -> None:
+    """Print ``parts``, names and texts of others among them; ``error``: to standard error, at once."""
+    line = printable(sep.join(map(str, parts)))
+    print(line, end=end, file=sys.stderr if error else sys.stdout, flush=error)
 
 
 class Progress:
@@ -40,7 +59,7 @@ class Progress:
             tail = f"in {clock(elapsed)}"
         else:
             tail = f"{clock(elapsed / self.done * (self.total - self.done))} left" if self.done else ""
-        line = f"{self.what}: {self.done}/{self.total}, {100 * self.done // max(1, self.total)} %, {tail}"
+        line = f"{printable(self.what)}: {self.done}/{self.total}, {100 * self.done // max(1, self.total)} %, {tail}"
         if self._screen:
             print(f"\r{line:<78}", end="\n" if end else "", file=sys.stderr, flush=True)
         else:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from nemo_ext.console import tell
 from nemo_ext.corpus import recipes
 from nemo_ext.corpus.checks import sift_rows
 from nemo_ext.corpus.config import CorpusConfig
@@ -54,12 +55,12 @@ def build(config: CorpusConfig) -> Corpus:
     identity = _identity(config, source)
     finished = _finished(config, identity, rows, dropped, jobs, settings, journal, source)
     if finished:
-        print(f"corpus at {out} is finished already: {_summary(finished.info)}")
+        tell(f"corpus at {out} is finished already: {_summary(finished.info)}")
         return finished
 
     _claim(out, config, source)
     (out / "corpus.yaml").unlink(missing_ok=True)  # from here until the end, the folder is no finished corpus
-    print(f"corpus {config.recipe} -> {out}: {len(jobs)} recordings, {len(dropped)} already left out")
+    tell(f"corpus {config.recipe} -> {out}: {len(jobs)} recordings, {len(dropped)} already left out")
     done = prepare_all(jobs, settings, journal, config.processes)
     journal.forget_all_but({job.id for job in jobs}, out)
     journal.rewrite()
@@ -123,12 +124,12 @@ def _finish(
     write_report(out, info, kept, {row.id for row in val}, dropped, loudness)
     # Last: a folder with a corpus.yaml is a finished corpus.
     write_text(out / "corpus.yaml", yaml.safe_dump(info, allow_unicode=True, sort_keys=False))
-    print(f"corpus at {out}: {_summary(info)}")
+    tell(f"corpus at {out}: {_summary(info)}")
     for reason, count in info["dropped_reasons"].items():
-        print(f"  dropped, {reason}: {count}")
+        tell(f"  dropped, {reason}: {count}")
     for note in notes:
-        print(f"  note: {note}")
-    print(f"  {done} recordings prepared in {clock(time.monotonic() - started)}; see {out / 'report.html'}")
+        tell(f"  note: {note}")
+    tell(f"  {done} recordings prepared in {clock(time.monotonic() - started)}; see {out / 'report.html'}")
     return Corpus(out, train, val, info)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nemo_ext.console import tell
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.export import cases, parity, riva_archive
 from nemo_ext.export.bundle import PARITY, RIVA_GRAPH, Bundle, Engine
@@ -101,7 +102,7 @@ def compare(
     bundle.vocoder_bf16_db = parity.bf16_decibels(vocoder, usual)
     told = json.dumps(parity.report(rows, precision, left), indent=1) + "\n"
     (bundle.dir / PARITY).write_text(told, encoding="utf-8")
-    print(parity.worst(rows))
+    tell(parity.worst(rows))
     parity.refuse(rows)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from nemo_ext import untrusted
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.text.frontend import TextFrontend
 from nemo_ext.text.tokens import PAD, PUNCTUATION, SPACE
@@ -53,8 +54,8 @@ def read_words(path: Path) -> list[str]:
         NemoExtError: it cannot be read.
     """
     try:
-        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = untrusted.read_lines(path.expanduser(), what="list of words")
+    except NemoExtError as error:
         raise NemoExtError(f"{path} cannot be read: give a text file in UTF-8 with a word a line") from error
     return [line.strip() for line in lines if line.strip()]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from importlib import metadata
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_ext import voices
+from nemo_ext.console import tell
 from nemo_ext.corpus.progress import Progress, clock
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.export import bundle as bundles
@@ -39,11 +39,11 @@ def export(cfg: ExportConfig) -> Path:
     with whole_folder(out, INDEX) as folder:
         bundle, made = _written(cfg, folder, previous, out / VOICES)
     for line in made:
-        print(line.replace(str(folder), str(out)))
+        tell(line.replace(str(folder), str(out)))
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) / 2**20
     spoken = len(list((out / VOICES).glob(f"*{SUFFIX}")))
-    print(f"{out}: a bundle of {size:.0f} MiB with {spoken} voices, in {clock(time.monotonic() - began)}")
-    print(f'  nemo-ext say bundle={out} voice={bundle.base_voices[0].name} text="..." out=speech.wav')
+    tell(f"{out}: a bundle of {size:.0f} MiB with {spoken} voices, in {clock(time.monotonic() - began)}")
+    tell(f'  nemo-ext say bundle={out} voice={bundle.base_voices[0].name} text="..." out=speech.wav')
     return out
 
 
@@ -51,10 +51,10 @@ def _verified(cfg: ExportConfig) -> Path:
     bundle, faults = bundles.verify(cfg.verify)
     if faults:
         for fault in faults:
-            print(f"  {fault}", file=sys.stderr)
+            tell(f"  {fault}", error=True)
         raise NemoExtError(f"{cfg.verify} is not as it was exported ({len(faults)} faults, above): export it again")
     there = len(list((bundle.dir / VOICES).glob(f"*{SUFFIX}")))
-    print(
+    tell(
         f"{cfg.verify}: whole. {len(bundle.files)} files, graphs {', '.join(bundle.graphs)}, "
         f"{len(bundle.engines)} engines, {there} voices"
     )
@@ -244,11 +244,11 @@ def _engines(cfg: ExportConfig, bundle: Bundle, previous: Bundle | None) -> None
     for library in libraries:
         made = tensorrt.build_engines(bundle, library, cfg.profile, previous=previous)
         built += [one.engine.file for one in made]
-        print(tensorrt.table(made))
+        tell(tensorrt.table(made))
     stay = [engine.file for engine in kept if engine in bundle.engines and engine.file not in built]
     if stay:
         bundle.engines.sort(key=lambda engine: engine.file in stay)  # those of this GPU are tried first
-        print(f"kept, of the same graphs: {', '.join(stay)}")
+        tell(f"kept, of the same graphs: {', '.join(stay)}")
 
 
 def _triton(cfg: ExportConfig, bundle: Bundle, rows: Tables) -> list[str]:
@@ -275,4 +275,4 @@ def _riva(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    tell(line, error=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nemo_ext import _nemo
+from nemo_ext import _nemo, untrusted
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.migrate import translate
 from nemo_ext.migrate.config import MigrateConfig
@@ -237,8 +236,8 @@ def _named(voices: list[BaseVoice], checkpoint: NemoArchive, cfg: MigrateConfig)
 def _speaker_names(checkpoint: NemoArchive, cfg: MigrateConfig) -> dict[str, int]:
     if cfg.speakers:
         try:
-            told = json.loads(Path(cfg.speakers).expanduser().read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            told = untrusted.read_json(Path(cfg.speakers).expanduser(), 16 << 20, "table of speakers")
+        except NemoExtError as error:
             raise NemoExtError(f"speakers={cfg.speakers} cannot be read: give a JSON file of name -> number") from error
         found = _map(told)
         if not found:
@@ -256,7 +255,7 @@ def _speaker_names(checkpoint: NemoArchive, cfg: MigrateConfig) -> dict[str, int
 def _map(told: Any) -> dict[str, int]:
     if isinstance(told, list) and told and all(isinstance(name, str) for name in told):
         return {name: i for i, name in enumerate(told)}
-    if isinstance(told, Mapping) and told and all(isinstance(n, int) for n in told.values()):
+    if isinstance(told, Mapping) and told and all(type(n) is int for n in told.values()):
         return {str(name): int(number) for name, number in told.items()}
     return {}
 

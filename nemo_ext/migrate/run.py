@@ -12,6 +12,7 @@ from typing import Any
 
 from nemo_ext import nemo_archive
 from nemo_ext import voices as voice_files
+from nemo_ext.console import tell
 from nemo_ext.errors import NemoExtError
 from nemo_ext.machine import existing
 from nemo_ext.migrate.config import MigrateConfig
@@ -193,12 +194,12 @@ def _moved(path: Path, to: Path) -> Path:
 
 
 def _tell(made: Migrated) -> None:
-    print(f"{made.out}: a {made.kind} of NeMo {made.version}, now ours")
+    tell(f"{made.out}: a {made.kind} of NeMo {made.version}, now ours")
     if made.base_voices:
         more = f" and {len(made.base_voices) - 8} more" if len(made.base_voices) > 8 else ""
-        print(f"  voices: {', '.join(made.base_voices[:8])}{more}")
-        print(f"  mel against NeMo's own code on the same weights: largest difference {made.difference:.1e}")
+        tell(f"  voices: {', '.join(made.base_voices[:8])}{more}")
+        tell(f"  mel against NeMo's own code on the same weights: largest difference {made.difference:.1e}")
     for path in made.voices:
-        print(f"  voice file: {path}")
+        tell(f"  voice file: {path}")
     for line in made.dropped:
-        print(f"  not carried: {line}")
+        tell(f"  not carried: {line}")

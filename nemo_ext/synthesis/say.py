@@ -7,13 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+from nemo_ext.console import tell
 from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.config import SayConfig
 from nemo_ext.synthesis.prosody import Prosody
 from nemo_ext.synthesis.timings import write_timings
 from nemo_ext.types import Speech
+from nemo_ext.untrusted import read_text
 
 FORMATS = (".wav", ".flac")
+
+_MOST_TEXT = 16 << 20  # bytes: several long books
 
 
 def say(cfg: SayConfig) -> Speech:
@@ -64,12 +68,12 @@ def say(cfg: SayConfig) -> Speech:
         write_timings(timings, speech)
     seconds = len(speech.audio) / speech.sample_rate
     voice = pipeline.cast.find(cfg.voice or speech.voice)
-    print(
+    tell(
         f"{out}: {seconds:.2f} s, voice {voice}, made in {taken:.2f} s ({taken / seconds:.3f} of real time)"
         + (f", by {pipeline.backend}" if cfg.bundle else "")
     )
     for note in speech.notes:
-        print(f"  note: {note}")
+        tell(f"  note: {note}")
     return speech
 
 
@@ -92,15 +96,17 @@ def _text(cfg: SayConfig) -> str:
             raise NemoExtError("text= and text_file= are both given: leave one out")
         path = Path(cfg.text_file).expanduser()
         try:
-            return path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise NemoExtError(f"text_file={cfg.text_file} cannot be read: {reason}") from error
+            return read_text(path, _MOST_TEXT, "text")
+        except NemoExtError as error:
+            raise NemoExtError(f"text_file={cfg.text_file} cannot be read: {error}") from error
     if cfg.text and cfg.text != "-":
         return cfg.text
     if not cfg.text and (sys.stdin is None or sys.stdin.isatty()):
         raise NemoExtError('nothing to speak: give text="...", text_file=PATH, or pipe a text in')
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        content = sys.stdin.buffer.read(_MOST_TEXT + 1)
+        if len(content) > _MOST_TEXT:
+            raise NemoExtError(f"the text on standard input is longer than {_MOST_TEXT >> 20} MiB: give a part of it")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NemoExtError("the text on standard input is not UTF-8") from error

@@ -5,7 +5,6 @@ Without ``acoustic=`` it needs neither torch nor a model.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_ext import voices
+from nemo_ext.console import tell
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.synthesis.config import VoiceConfig
 from nemo_ext.voices import FORMAT, SUFFIX, Voice, VoiceLayout
@@ -32,11 +32,11 @@ def voice(cfg: VoiceConfig) -> None:
     if cfg.out and asked != ["mix"]:
         raise NemoExtError(f"out={cfg.out} is for mix=: leave it out")
     if cfg.list:
-        print(_listed(Path(cfg.list).expanduser()))
+        tell(_listed(Path(cfg.list).expanduser()))
     elif cfg.show:
-        print(described(_find(cfg.show, cfg, _acoustic(cfg)), _file(cfg.show, cfg)))
+        tell(described(_find(cfg.show, cfg, _acoustic(cfg)), _file(cfg.show, cfg)))
     else:
-        print(_mixed(cfg))
+        tell(_mixed(cfg))
 
 
 def described(shown: Voice, file: Path | None = None) -> str:
@@ -143,7 +143,7 @@ def _file(name: str, cfg: VoiceConfig) -> Path | None:
 def _acoustic(cfg: VoiceConfig) -> Any:
     if not cfg.acoustic:
         return None
-    print("reading the base model ...", file=sys.stderr)
+    tell("reading the base model ...", error=True)
     from nemo_ext import _nemo
 
     acoustic = _nemo.restore(cfg.acoustic)

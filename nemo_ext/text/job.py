@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nemo_ext.config import option
-from nemo_ext.console import clock
+from nemo_ext.console import clock, tell
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.languages import LANGUAGES
@@ -103,12 +103,12 @@ def _show(written: str, code: str, frontend: TextFrontend) -> None:
             unknown = error.unknown
         else:
             unknown = tokens.unknown
-            print("\n".join([*([""] if number else []), *_lines(sentence, tokens, frontend)]))
+            tell("\n".join([*([""] if number else []), *_lines(sentence, tokens, frontend)]))
         for character, _ in unknown:
             left_out[character] = left_out.get(character, 0) + 1
     for character, count in left_out.items():
         times = f" {count} times" if count > 1 else ""
-        print(f"warning: left out{times}, for the table of tokens lacks it: {_named(character)}", file=sys.stderr)
+        tell(f"warning: left out{times}, for the table of tokens lacks it: {_named(character)}", error=True)
 
 
 def _lines(sentence: str, tokens: Tokens, frontend: TextFrontend) -> list[str]:
@@ -136,8 +136,8 @@ def _compile(codes: list[str]) -> None:
 
     for code in codes:
         if not find_language(code).grammars:
-            print(f"{code}: needs no grammars, its rules read everything")
+            tell(f"{code}: needs no grammars, its rules read everything")
             continue
         began = time.monotonic()
         folder = compiled(code)
-        print(f"{code}: grammars are in {folder} ({clock(time.monotonic() - began)})")
+        tell(f"{code}: grammars are in {folder} ({clock(time.monotonic() - began)})")

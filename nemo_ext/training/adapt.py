@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from nemo_ext import _nemo, voices  # before Lightning and NeMo: it keeps their imports quiet
+from nemo_ext.console import tell
 
 from lightning.pytorch import LightningModule, Trainer, seed_everything  # isort: skip
 from lightning.pytorch.utilities.exceptions import SIGTERMException  # isort: skip
@@ -221,7 +222,7 @@ def _consent(given: str) -> Consent:
             "consent= is missing: write who agreed, when, and to what use, consent='Anna Meier; 2026-05-01; "
             "audiobooks', or consent=unknown, which is then shown wherever the voice is"
         )
-    print("Whose voice is it, when did they agree, and to what use?", file=sys.stderr)
+    tell("Whose voice is it, when did they agree, and to what use?", error=True)
     answer = input("WHO; WHEN; USE (or unknown): ")
     return Consent.parse(answer)
 
@@ -378,4 +379,4 @@ def _named_styles(base: Any, recordings: Recordings, voice: Voice) -> dict[str, 
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    tell(line, error=True)

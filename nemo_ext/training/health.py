@@ -8,7 +8,6 @@ prior alone is diagonal, so a diagonal tells nothing of a model that has learned
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
+from nemo_ext.console import tell
 from nemo_ext.models.acoustic.fastpitch_parts import Alignment
 from nemo_ext.models.logged import log_validation
 from nemo_ext.types import Batch
@@ -147,4 +147,4 @@ class AlignmentHealth(Callback):
         if trainer.global_step < _GRACE or not trainer.is_global_zero or None in held.values():
             return
         if trouble := Alignments(**{name: float(value) for name, value in held.items()}).trouble():  # type: ignore[arg-type]
-            print(f"step {trainer.global_step}, WARNING: {trouble}", file=sys.stderr, flush=True)
+            tell(f"step {trainer.global_step}, WARNING: {trouble}", error=True)

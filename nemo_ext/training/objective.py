@@ -12,7 +12,6 @@ the predicted ones. So the model speaks the sentences freely, and is compared wi
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,7 @@ from torch.distributed.tensor import DTensor
 from nemo_ext.audio.io import read_mono
 from nemo_ext.audio.pitch import mel_f0
 from nemo_ext.audio.resample import resample
+from nemo_ext.console import tell
 from nemo_ext.data.collate import collate_acoustic
 from nemo_ext.errors import NemoExtError
 from nemo_ext.evaluation import mcd
@@ -137,10 +137,9 @@ class ObjectiveMetrics(Callback):
             found.append(_compare(sentence, mel, self._heard(mel, model.mel_spec) if audio is None else audio, model))
             if time.monotonic() - began > self.budget and number + 1 < len(self._sentences):
                 self._sentences = self._sentences[: number + 1]
-                print(
+                tell(
                     f"objective metrics: {number + 1} sentences from here on, for more take over {self.budget:.0f} s",
-                    file=sys.stderr,
-                    flush=True,
+                    error=True,
                 )
                 break
         known = {name: [measures[name] for measures in found if name in measures] for name in _MEASURES}

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from nemo_ext import _nemo  # before Lightning and NeMo: it keeps their imports quiet
+from nemo_ext.console import tell
 
 from lightning.pytorch import Trainer, seed_everything  # isort: skip
 
@@ -359,4 +360,4 @@ def _since(began: float) -> str:
 
 def _say(line: str) -> None:
     if first_process():
-        print(line, file=sys.stderr, flush=True)
+        tell(line, error=True)

@@ -7,7 +7,6 @@ who was in it, is worth knowing before the weights have taken it in fifty times.
 from __future__ import annotations
 
 import json
-import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from nemo_ext.console import tell
 from nemo_ext.training.watch import cut_metrics, listed, loss_of
 
 _HISTORY, _ENOUGH = 200, 40  # steps: that are remembered, and before which nothing is judged
@@ -115,7 +115,7 @@ class SpikeGuard(Callback):
         return self.out / ("spikes.jsonl" if trainer.is_global_zero else f"spikes-{trainer.global_rank}.jsonl")
 
     def _tell(self, trainer: Trainer, spike: Spike) -> None:
-        print(spike, file=sys.stderr, flush=True)
+        tell(spike, error=True)
         row = {"step": spike.step, "loss": spike.loss, "median": spike.median, "z": spike.z, "ids": spike.ids}
         with self._path(trainer).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nemo_ext import _nemo
+from nemo_ext.console import tell
 from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.predicted import PredictedMels, predict_mels
@@ -55,7 +55,7 @@ def predicted_by(path: str, corpus: Corpus, features: FeatureStore, accelerator:
     made = predict_mels(corpus, _nemo.restore(path), features, launch.own_device(accelerator))
     left_out = [utterance.id for utterance in corpus.utterances if utterance.id not in made.paths]
     if left_out:
-        print(f"left out, for their text is too long for them: {', '.join(left_out[:5])}", file=sys.stderr, flush=True)
+        tell(f"left out, for their text is too long for them: {', '.join(left_out[:5])}", error=True)
     return made
 
 

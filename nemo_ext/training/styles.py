@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from nemo_ext.console import tell
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.loaders import in_order
 from nemo_ext.data.prepare import mel_statistics, voice_name
@@ -41,4 +41,4 @@ def name_styles(model: Any, train: Any) -> None:
     model.style.name_styles(in_order(train, _FRAMES_PER_BATCH))
     named = model.style.names if model.style.bank.filled else []
     said = f"named styles: {', '.join(named)}" if named else "no utterance is labelled, so no style has a name"
-    print(said, file=sys.stderr, flush=True)
+    tell(said, error=True)

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
+from nemo_ext.console import printable
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
@@ -213,6 +214,7 @@ class Watch(Callback):
     def _print(self, trainer: Trainer, line: str, stays: bool) -> None:
         if trainer.is_global_zero:
             end = "\n" if stays or not self._screen else ""
+            line = printable(line)
             print(f"\r{line}\x1b[K" if self._screen else line, end=end, file=sys.stderr, flush=True)
 
     def _write(self, trainer: Trainer, values: dict[str, float]) -> None:
