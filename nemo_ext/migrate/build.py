@@ -194,7 +194,7 @@ def _files(found: Translated, checkpoint: NemoArchive, cfg: MigrateConfig, folde
             own = Path(given[last]).expanduser()
             if not own.is_file():
                 raise NemoExtError(f"{last}={given[last]}: there is no such file")
-            content, name = own.read_bytes(), own.name
+            content, name = untrusted.read_bytes(own, what="dictionary"), own.name
         elif artifact:
             content, name = checkpoint.artifacts[artifact], artifact.rpartition("/")[2]
         else:

@@ -14,6 +14,7 @@ from typing import Any
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training.preflight import Speed
+from nemo_ext.untrusted import read_json
 
 _FILE = "plan.json"
 # How to teach, as opposed to what and whom: may change from one run to the next.
@@ -46,10 +47,10 @@ class Plan:
 def load(out: Path) -> Plan | None:
     """The plan in ``out``; None where there is none, or one that cannot be read."""
     try:
-        held = json.loads((out / _FILE).read_text(encoding="utf-8"))
+        held = read_json(out / _FILE, what="plan")
         speed = held.pop("speed")
         return Plan(**held, speed=Speed(**speed) if speed else None)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (NemoExtError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -23,6 +23,7 @@ from nemo_ext.losses.ranks import together
 from nemo_ext.training import launch, pictures
 from nemo_ext.training.stopping import Stopped
 from nemo_ext.training.throughput import Rates, Speedometer
+from nemo_ext.untrusted import read_lines
 
 _ON_SCREEN, _IN_LOG = 0.5, 5.0  # seconds between two lines of progress
 
@@ -267,7 +268,7 @@ def cut_metrics(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(path, what="log of losses"):
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line)
