@@ -215,3 +215,8 @@ def test_speakers_known_by_reference_audio_only_are_refused(release, tmp_path):
 )
 def test_options_that_cannot_be_meant_get_one_line(stock, tmp_path, options, message):
     assert re.search(message, refused(pack_nemo(tmp_path / "old.nemo", stock[0], stock[1]), *options))
+
+
+def test_a_map_of_speakers_or_a_dictionary_without_an_end_is_refused(stock, tmp_path):
+    path = pack_nemo(tmp_path / "old.nemo", stock[0], stock[1])
+    assert "no regular file" in refused(path, "speakers=/dev/zero")
