@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -153,7 +154,10 @@ def write(path: str | Path, audio: np.ndarray, sample_rate: int) -> Path:
         os.chmod(beside, 0o666 & ~_umask())
         os.replace(beside, path)
     except (RuntimeError, OSError, TypeError) as error:
-        raise NemoExtError(f"{path} could not be written: {_first_line(error)}") from error
+        # libsndfile says "System error" of a full disk
+        full = shutil.disk_usage(path.parent).free < 2 * audio.size
+        reason = "the disk is full; free some space" if full else _first_line(error)
+        raise NemoExtError(f"{path} could not be written: {reason}") from error
     finally:
         Path(beside).unlink(missing_ok=True)
     return path

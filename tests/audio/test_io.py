@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,3 +115,15 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     for name in ("pipe.wav", "zero.wav", "."):
         with pytest.raises(NemoExtError, match="no regular file"):
             io.info(tmp_path / name)
+
+
+def test_a_full_disk_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # what a write meets there
+    try:
+        with pytest.raises(NemoExtError, match=r"out\.wav could not be written: the disk is full; free some space"):
+            io.write(tmp_path / "out.wav", np.zeros(22050, np.float32), 22050)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
