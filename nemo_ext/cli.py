@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nemo_ext import __version__, jobs
+from nemo_ext import __version__, console, jobs
 from nemo_ext.console import printable
 from nemo_ext.errors import NemoExtError, UsageError
 
@@ -75,7 +75,11 @@ def _run(arguments: list[str]) -> None:
 
     from nemo_ext import config
 
-    cfg = config.compose(name, [o for o in options if o != "--cfg"])
+    given = [o for o in options if o != "--cfg"]
+    if job.check and "--cfg" not in options:
+        jobs.load(job.check)(config.compose(name, given, light=True))
+        console.loading()
+    cfg = config.compose(name, given)
     if "--cfg" in options:
         print(config.as_yaml(cfg), end="")
         return

@@ -101,10 +101,11 @@ def _listed(path: Path, conf: Path, folder: str) -> Iterator[Group]:
             yield Group(name, default, tuple(sorted(p.stem for p in (conf / name).glob("*.yaml"))))
 
 
-def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None) -> Any:
+def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None, light: bool = False) -> Any:
     """The options of ``job`` as an instance of its dataclass: its defaults, then conf/, then ``overrides``.
 
-    Verbatim options come out exactly as they stand in ``overrides``. Free-form parts (``model``) are plain dicts.
+    Verbatim options come out exactly as they stand in ``overrides``. Free-form parts (``model``) are plain dicts; with
+    ``light`` they are not compared with their classes, which costs seconds.
 
     Raises:
         UsageError: an unknown option or choice (the nearest known one is named), a value of the wrong kind, or
@@ -117,7 +118,7 @@ def compose(job: str, overrides: Sequence[str] = (), *, conf: Path | None = None
         overrides = [f"{found.positional}={overrides[0]}", *overrides[1:]]
     typed = read(overrides, describe(cls), groups(job, conf))
     cfg = _composed(job, cls, typed.choices, conf)
-    _apply(cfg, typed, describe(cls))
+    _apply(cfg, typed, describe(cls), light)
     return _instance(cfg, cls, typed)
 
 
@@ -178,14 +179,14 @@ def _composed(job: str, cls: type, choices: dict[str, str | None], conf: Path) -
     return _writable(merged)
 
 
-def _apply(cfg: DictConfig, typed: Typed, known: dict[str, Option]) -> None:
+def _apply(cfg: DictConfig, typed: Typed, known: dict[str, Option], light: bool) -> None:
     for key, value, new in typed.values:
         free = next((o for o in known.values() if o.free and key.startswith(o.name + ".")), None)
-        if free and not new:
+        if free and not new and not light:
             _check_free(cfg, free.name, key)
         _set(cfg, key, value, known)
     for root in {o.name for o in known.values() if o.free}:
-        touched = any(key.startswith(root + ".") for key, _, _ in typed.values)
+        touched = not light and any(key.startswith(root + ".") for key, _, _ in typed.values)
         target = _config_class(cfg, root) if touched else None
         if target is not None:
             conform(cfg[root], target, f"{root}.")

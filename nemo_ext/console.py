@@ -66,6 +66,12 @@ class Progress:
             print(line, file=sys.stderr, flush=True)
 
 
+def loading() -> None:
+    """Say on standard error that PyTorch and NeMo are about to be imported, which takes seconds, if they still are."""
+    if "nemo" not in sys.modules:
+        print("loading PyTorch and NeMo ...", file=sys.stderr, flush=True)
+
+
 def clock(seconds: float) -> str:
     """``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)

@@ -18,6 +18,7 @@ class Job:
     config: str  # "module:dataclass" of its options
     run: str  # "module:function" that takes an instance of them
     example: str = ""  # the options of a typical call
+    check: str = ""  # "module:function" that refuses wrong options, where importing `run` costs seconds
     positional: str = ""  # the option that may be given first, without its name
 
 
@@ -33,12 +34,14 @@ JOBS: Mapping[str, Job] = {
         "nemo_ext.training.config:TrainConfig",
         "nemo_ext.training.run:train",
         "model=fastpitch size=small corpus=corpora/lj out=runs/lj",
+        "nemo_ext.training.checks:before_train",
     ),
     "adapt": Job(
         "a base model and minutes of a new speaker -> a voice file; the base stays as it is",
         "nemo_ext.training.adapt_config:AdaptConfig",
         "nemo_ext.training.adapt:adapt",
         "base=runs/vctk/model.nemo corpus=corpora/anna out=anna.voice consent='Anna Meier; 2026-05-01; audiobooks'",
+        "nemo_ext.training.checks:before_adapt",
     ),
     "say": Job(
         "a text -> an audio file",

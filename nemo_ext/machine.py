@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -15,3 +16,12 @@ def existing(path: Path) -> Path:
     """``path`` where it is there, otherwise the nearest folder above it that is; absolute."""
     whole = path.absolute()
     return next(one for one in (whole, *whole.parents) if one.exists())
+
+
+def may_have_gpu() -> bool:
+    """Whether a GPU's driver is there at all; if it is not, torch, which takes seconds to import, need not be asked."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()  # AMD's
+    return True

@@ -62,11 +62,11 @@ def audio_path(corpus_dir: str | Path, utterance: Utterance) -> Path:
     return Path(corpus_dir) / utterance.audio_filepath
 
 
-def load_corpus(directory: str | Path) -> Corpus:
-    """Read the corpus folder that ``nemo-ext corpus`` made.
+def check_folder(directory: str | Path) -> Path:
+    """The corpus folder ``directory``, of which nothing is read.
 
     Raises:
-        NemoExtError: the folder is no finished corpus, or a line of it is damaged.
+        NemoExtError: it is no finished corpus.
     """
     folder = Path(directory)
     for name in ("corpus.yaml", "train.jsonl", "val.jsonl"):
@@ -75,6 +75,16 @@ def load_corpus(directory: str | Path) -> Corpus:
                 f"no finished corpus at {folder}: {name} is missing; "
                 f"make one with `nemo-ext corpus recipe=... source=... out={folder}`"
             )
+    return folder
+
+
+def load_corpus(directory: str | Path) -> Corpus:
+    """Read the corpus folder that ``nemo-ext corpus`` made.
+
+    Raises:
+        NemoExtError: the folder is no finished corpus, or a line of it is damaged.
+    """
+    folder = check_folder(directory)
     info = untrusted.read_yaml(folder / "corpus.yaml", what="corpus.yaml") or {}
     _check_info(info, folder / "corpus.yaml")
     return Corpus(folder, read_manifest(folder / "train.jsonl"), read_manifest(folder / "val.jsonl"), info)

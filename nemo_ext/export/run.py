@@ -8,9 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nemo_ext import voices
-from nemo_ext.console import tell
-from nemo_ext.corpus.progress import Progress, clock
+from nemo_ext import model_files, voices
+from nemo_ext.console import Progress, clock, loading, tell
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.export import bundle as bundles
 from nemo_ext.export.bundle import INDEX, RIVA_GRAPH, VOICES, Bundle
@@ -62,7 +61,8 @@ def _verified(cfg: ExportConfig) -> Path:
 
 
 def _checked(cfg: ExportConfig) -> Path:
-    for name, what in (("acoustic", "an acoustic model's .nemo file"), ("vocoder", "a vocoder's .nemo file")):
+    models = (("acoustic", "an acoustic model's .nemo file"), ("vocoder", "a vocoder's .nemo file"))
+    for name, what in models:
         if not getattr(cfg, name):
             raise NemoExtError(f"{name}= is missing: give {what}")
     for target in cfg.targets:
@@ -76,6 +76,8 @@ def _checked(cfg: ExportConfig) -> Path:
     if cfg.voices and not Path(cfg.voices).expanduser().is_dir():
         raise NemoExtError(f"voices={cfg.voices} is no folder: give one with {SUFFIX} files in it")
     _check_targets(cfg)
+    for name, what in models:
+        model_files.check(name, getattr(cfg, name), what)
     return out
 
 
@@ -115,6 +117,7 @@ def _written(cfg: ExportConfig, folder: Path, previous: Bundle | None, kept: Pat
 
     ``kept``: folder of the voices that the bundle before holds, which may exist nowhere else.
     """
+    loading()
     import torch
 
     from nemo_ext import _nemo  # these cost seconds; a wrong option should not

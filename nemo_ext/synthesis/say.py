@@ -7,13 +7,16 @@ import sys
 import time
 from pathlib import Path
 
-from nemo_ext.console import tell
+from nemo_ext import model_files
+from nemo_ext.console import loading, tell
 from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.config import SayConfig
-from nemo_ext.synthesis.prosody import Prosody
+from nemo_ext.synthesis.prosody import LIMITS, Prosody, check_range
 from nemo_ext.synthesis.timings import write_timings
+from nemo_ext.text.languages import language as find_language
 from nemo_ext.types import Speech
-from nemo_ext.untrusted import read_text
+from nemo_ext.untrusted import open_regular, read_text
+from nemo_ext.voices import SUFFIX, parse_mix
 
 FORMATS = (".wav", ".flac")
 
@@ -27,15 +30,12 @@ def say(cfg: SayConfig) -> Speech:
         NemoExtError: a missing option, an unreadable text, a place that cannot be written, or anything that
             `Pipeline.say` refuses. Nothing is written then.
     """
-    if cfg.bundle and (cfg.acoustic or cfg.vocoder):
-        both = "acoustic=" if cfg.acoustic else "vocoder="
-        raise NemoExtError(f"{both} and bundle= are both given: leave one out; a bundle holds both models")
-    if not cfg.acoustic and not cfg.bundle:
-        raise NemoExtError("acoustic= is missing: give the path of an acoustic model's .nemo file, or a bundle=")
-    out = _writable("out", cfg.out, FORMATS, "audio format")
-    timings = _writable("timings", cfg.timings, (".json",), "format of timings") if cfg.timings else None
+    out, timings = _options(cfg)
     text = _text(cfg)
     prosody = Prosody.parse(cfg.prosody) if cfg.prosody else None
+    _files(cfg)
+    if not cfg.bundle:
+        loading()
 
     from nemo_ext.audio.io import write  # these cost seconds; a wrong option should not
     from nemo_ext.synthesis.pipeline import load
@@ -75,6 +75,43 @@ def say(cfg: SayConfig) -> Speech:
     for note in speech.notes:
         tell(f"  note: {note}")
     return speech
+
+
+def _options(cfg: SayConfig) -> tuple[Path, Path | None]:
+    """The files to write, of speech and of timings."""
+    if cfg.bundle and (cfg.acoustic or cfg.vocoder):
+        both = "acoustic=" if cfg.acoustic else "vocoder="
+        raise NemoExtError(f"{both} and bundle= are both given: leave one out; a bundle holds both models")
+    if not cfg.acoustic and not cfg.bundle:
+        raise NemoExtError("acoustic= is missing: give the path of an acoustic model's .nemo file, or a bundle=")
+    out = _writable("out", cfg.out, FORMATS, "audio format")
+    timings = _writable("timings", cfg.timings, (".json",), "format of timings") if cfg.timings else None
+    for name in LIMITS:
+        check_range(name, getattr(cfg, name))
+    if cfg.language:
+        find_language(cfg.language)
+    return out, timings
+
+
+def _files(cfg: SayConfig) -> None:
+    """See that what ``cfg`` names is there, before what reads it is imported; says which model a folder stands for."""
+    kinds = {"acoustic": "an acoustic model", "vocoder": "a vocoder"}
+    for option, kind in kinds.items():
+        if given := getattr(cfg, option):
+            found = model_files.check(option, given, f"{kind}'s .nemo file, or the folder of its training")
+            if str(found) != str(Path(given).expanduser()):
+                tell(f"{option}={given}: {found}")
+    if cfg.voices and not Path(cfg.voices).expanduser().is_dir():
+        raise NemoExtError(f"voices={cfg.voices} is no folder: give one with {SUFFIX} files in it")
+    for name in _voice_files(cfg.voice):
+        open_regular(Path(name).expanduser(), "voice file").close()
+
+
+def _voice_files(voice: str) -> list[str]:
+    """The files that ``voice=`` names: alone, or as parts of a mix."""
+    if voice.endswith(SUFFIX) and Path(voice).expanduser().is_file():
+        return [voice]
+    return [name for name, _ in parse_mix(voice) if name.endswith(SUFFIX)] if voice else []
 
 
 def _writable(option: str, name: str, suffixes: tuple[str, ...], what: str) -> Path:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nemo_ext import voices
-from nemo_ext.console import tell
+from nemo_ext import model_files, voices
+from nemo_ext.console import loading, tell
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.synthesis.config import VoiceConfig
 from nemo_ext.voices import FORMAT, SUFFIX, Voice, VoiceLayout
@@ -143,7 +143,8 @@ def _file(name: str, cfg: VoiceConfig) -> Path | None:
 def _acoustic(cfg: VoiceConfig) -> Any:
     if not cfg.acoustic:
         return None
-    tell("reading the base model ...", error=True)
+    model_files.check("acoustic", cfg.acoustic, "an acoustic model's .nemo file")
+    loading()
     from nemo_ext import _nemo
 
     acoustic = _nemo.restore(cfg.acoustic)

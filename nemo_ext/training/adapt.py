@@ -7,7 +7,6 @@ did best on utterances it did not learn from.
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import sys
 import tempfile
@@ -29,8 +28,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException  # isort: sk
 from nemo_ext.corpus.progress import Progress, clock
 from nemo_ext.data.prepare import mel_statistics
 from nemo_ext.errors import NemoExtError
-from nemo_ext.machine import existing
-from nemo_ext.training import alignments, preflight
+from nemo_ext.training import alignments, checks, preflight
 from nemo_ext.training.adapt_config import AdaptConfig, Recipe, recipe_for
 from nemo_ext.training.adapt_data import Recordings, gather
 from nemo_ext.training.alignments import AlignerCopy, Durations, FrozenAligner, Health
@@ -38,12 +36,10 @@ from nemo_ext.training.run import without_third_party_warnings
 from nemo_ext.training.voice_fit import VoiceFit, evaluate, group_indices
 from nemo_ext.training.watch import NanGuard, Watch
 from nemo_ext.types import Batch
-from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice, now
+from nemo_ext.voices import Consent, Provenance, Voice, now
 
 _SHORT = 30.0  # seconds of speech that many base voices are first compared on
 _FINALISTS = 4  # of them
-# what a voice from one clip has no use for
-_FOR_CORPUS = ("learn", "lr", "embedding_lr", "decay", "aligner_steps", "speaker", "vocoder")
 
 
 @dataclass
@@ -81,7 +77,8 @@ def adapt(config: AdaptConfig) -> Voice:
         NemoExtError: an option that is missing or cannot be, a base that cannot learn voices, recordings that do not
             fit it, or a loss that is no number; nothing is written then. Or the report cannot be made: the voice is.
     """
-    out, consent = _checked(config)
+    out, consent = checks.adapt(config), _consent(config.consent)
+    preflight.check_accelerator(config.trainer.accelerator)
     _nemo.quiet()
     base = _base(config)
     name = config.name or out.stem
@@ -182,49 +179,11 @@ class Moved:
 # ------------------------------------------------------------------- preparation
 
 
-def _checked(config: AdaptConfig) -> tuple[Path, Consent]:
-    """The voice file to write and who agreed; wrong options are refused before anything is loaded."""
-    if not config.base:
-        raise NemoExtError("base= is missing: name the acoustic model to adapt, a .nemo file")
-    if bool(config.corpus) == bool(config.reference):
-        raise NemoExtError("give either corpus= (a folder that `nemo-ext corpus` made) or reference= (one clip)")
-    if config.encoder and not config.reference:
-        raise NemoExtError(f"encoder={config.encoder} is for reference=: leave it out")
-    untouched = AdaptConfig()
-    for name in _FOR_CORPUS if config.reference else ():
-        if (given := getattr(config, name)) != getattr(untouched, name):
-            raise NemoExtError(
-                f"{name}={given} is for corpus=: from one clip nothing is learned or reported; leave it out"
-            )
-    out = Path(config.out).expanduser()
-    if out.suffix != SUFFIX:
-        raise NemoExtError(f"out={config.out or 'nothing'} is no voice file: end it in {SUFFIX}, out=anna{SUFFIX}")
-    there = existing(out.parent)
-    if out.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
-        raise NemoExtError(f"out={config.out} cannot be written: choose a file in a folder of your own")
-    try:
-        f"{config.name or out.stem} {config.consent}".encode()
-    except UnicodeEncodeError as error:
-        raise NemoExtError(
-            "name= (or out=, which it is taken from) and consent= must be UTF-8: write them again"
-        ) from error
-    if config.trainer.devices != 1:
-        raise NemoExtError(f"trainer.devices={config.trainer.devices}: a voice is learned on one device")
-    preflight.check_accelerator(config.trainer.accelerator)
-    return out, _consent(config.consent)
-
-
 def _consent(given: str) -> Consent:
-    if given.strip():
-        return Consent.parse(given)
-    if not sys.stdin.isatty():
-        raise NemoExtError(
-            "consent= is missing: write who agreed, when, and to what use, consent='Anna Meier; 2026-05-01; "
-            "audiobooks', or consent=unknown, which is then shown wherever the voice is"
-        )
-    tell("Whose voice is it, when did they agree, and to what use?", error=True)
-    answer = input("WHO; WHEN; USE (or unknown): ")
-    return Consent.parse(answer)
+    if not given.strip() and sys.stdin.isatty():
+        tell("Whose voice is it, when did they agree, and to what use?", error=True)
+        given = input("WHO; WHEN; USE (or unknown): ")
+    return checks.consent(given)
 
 
 def _base(config: AdaptConfig) -> Any:

@@ -84,14 +84,3 @@ class Average(Callback):
 def averaged(pl_module: Any) -> dict[str, Tensor]:
     """The weights that training changes and inference needs, by name."""
     return {k: p for k, p in pl_module.named_parameters() if p.requires_grad and not k.startswith(_NOT_SPOKEN_WITH)}
-
-
-def spoken_with(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights to save as a model: those in ``checkpoint``, or their mean where it holds one."""
-    weights = checkpoint["state_dict"]
-    found: dict[str, Tensor] = {}
-    for state in checkpoint.get("callbacks", {}).values():
-        found |= state.get("means", {}) if isinstance(state, dict) else {}
-    # a weight may stand under two names: NeMo's FastPitch has its aligner twice
-    means = {weights[name].data_ptr(): mean for name, mean in found.items() if mean.numel()}
-    return {name: means.get(weight.data_ptr(), weight) for name, weight in weights.items()}

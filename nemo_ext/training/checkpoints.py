@@ -8,8 +8,6 @@ stood, by batches that were consumed. There is no state of random numbers to kee
 from __future__ import annotations
 
 import os
-import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +20,16 @@ from torch.distributed.tensor import DTensor
 from nemo_ext import torch_file
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.ranks import together
+from nemo_ext.model_files import newest, step_of
 from nemo_ext.training import launch
 from nemo_ext.training.launch import first_process
 from nemo_ext.training.stopping import Stopped, StopSignals
 
-_NAME = re.compile(r"step=(\d+)\.ckpt")
+__all__ = ["Checkpoints", "WholeFiles", "newest", "read", "step_of"]
+
 _BESIDE = ".writing-"
 # What a schedule's place is; its shape comes from the options, so that a larger max_steps stretches it.
 _PLACE = ("last_epoch", "_step_count", "_last_lr")
-
-
-def newest(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest whole checkpoint in ``folder``, and a note for each newer one that is damaged.
-
-    Raises:
-        NemoExtError: there are checkpoints, and every one of them is damaged.
-    """
-    notes: list[str] = []
-    for path in sorted(folder.glob("step=*.ckpt"), key=step_of, reverse=True):
-        damage = _damage(path)
-        if damage is None:
-            return path, notes
-        notes.append(f"{path.name} is damaged ({damage}): the one before it is used")
-    if notes:
-        raise NemoExtError(f"every checkpoint in {folder} is damaged: delete them to start again from step 0")
-    return None, []
-
-
-def step_of(path: Path) -> int:
-    """Optimizer step in the name of a checkpoint."""
-    found = _NAME.fullmatch(path.name)
-    return int(found[1]) if found else -1
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -65,15 +42,6 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise NemoExtError(f"{path} is no checkpoint of a training: give one that nemo-ext train wrote")
     return content
-
-
-def _damage(path: Path) -> str | None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        return str(error)
-    return f"{broken} in it" if broken else None
 
 
 class WholeFiles(TorchCheckpointIO):

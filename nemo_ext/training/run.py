@@ -26,8 +26,9 @@ from nemo_ext.corpus.manifest import write_text
 from nemo_ext.corpus.progress import clock
 from nemo_ext.data import cache
 from nemo_ext.errors import NemoExtError
-from nemo_ext.training import checkpoints, launch, plan, preflight, stopping
-from nemo_ext.training.average import Average, spoken_with
+from nemo_ext.model_files import CHECKPOINTS, spoken_with
+from nemo_ext.training import checkpoints, checks, launch, plan, preflight, stopping
+from nemo_ext.training.average import Average
 from nemo_ext.training.build import Built, build
 from nemo_ext.training.chance import Chance
 from nemo_ext.training.compiled import Compiled
@@ -52,8 +53,8 @@ def train(config: TrainConfig) -> Path:
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
         SystemExit: SIGTERM (143), SIGHUP (129), SIGUSR1 (85: to be started again); a checkpoint is written first.
     """
-    out = _folder(config)
-    _check_options(config)
+    out = _made(checks.train(config))
+    preflight.check_accelerator(config.trainer.accelerator)
     _nemo.quiet()
     launch.settle(config.trainer)
     preflight.use_threads(config.trainer.threads)
@@ -63,7 +64,7 @@ def train(config: TrainConfig) -> Path:
 
 
 def _train(config: TrainConfig, out: Path, built: Built) -> Path:
-    resumed, notes = checkpoints.newest(out / "checkpoints")
+    resumed, notes = checkpoints.newest(out / CHECKPOINTS)
     for note in notes:
         _say(note)
     done = checkpoints.step_of(resumed) if resumed else 0
@@ -86,7 +87,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     _fit(config, out, built, planned, resumed)
     with launch.first_alone():
         if first_process():
-            last = checkpoints.newest(out / "checkpoints")[0]
+            last = checkpoints.newest(out / CHECKPOINTS)[0]
             assert last is not None
             _save(built, checkpoints.read(last), path)
     _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
@@ -113,38 +114,12 @@ def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
 # ------------------------------------------------------------------ preparation
 
 
-def _folder(config: TrainConfig) -> Path:
-    for name, what in (("corpus", "the folder that `nemo-ext corpus` made"), ("out", "the folder to write")):
-        if not getattr(config, name):
-            raise NemoExtError(f"{name}= is missing: name {what}")
-    out = Path(config.out).expanduser()
+def _made(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NemoExtError(f"out={out} cannot be made a folder: {error.strerror}") from error
     return out
-
-
-def _check_options(config: TrainConfig) -> None:
-    options = config.trainer
-    preflight.check_accelerator(options.accelerator)
-    for name in (
-        "max_steps",
-        "val_every",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "log_every",
-        "accumulate",
-    ):
-        if getattr(options, name) < 1:
-            raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
-    if options.max_minutes is not None and (options.measure_seconds <= 0 or processes(options).world_size > 1):
-        raise NemoExtError("trainer.max_minutes needs a measurement on one device: give trainer.max_steps instead")
-    if config.logger.wandb:
-        try:
-            import wandb  # noqa: F401
-        except ImportError as error:
-            raise NemoExtError("logger=wandb needs Weights & Biases: pip install wandb") from error
 
 
 @contextmanager
@@ -247,7 +222,7 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     if first_process():
         cut_metrics(out / "metrics.jsonl", done)
     order = built.train.batch_sampler
-    saver = checkpoints.Checkpoints(out / "checkpoints", options.checkpoint_every, options.keep_checkpoints, order)
+    saver = checkpoints.Checkpoints(out / CHECKPOINTS, options.checkpoint_every, options.keep_checkpoints, order)
     manual = not built.model.automatic_optimization  # such a model clips its own gradients
     together = processes(options)
     trainer = _trainer(

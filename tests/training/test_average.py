@@ -5,9 +5,10 @@ import torch
 
 from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
+from nemo_ext.model_files import spoken_with
 from nemo_ext.models.vocoder.vocos import Vocos
 from nemo_ext.training import checkpoints
-from nemo_ext.training.average import Average, averaged, spoken_with
+from nemo_ext.training.average import Average, averaged
 from nemo_ext.training.watch import Watch
 
 
