@@ -18,6 +18,7 @@ class RivaConfig:
     name: str = option("", "of the whole voice; as the acoustic model's file or folder when left out", verbatim=True)
     language: str = option("", "Riva's code, en-US or de-DE; one command for each of the voices' when left out")
     words: str = option("", "file of words, one a line, that go into the pronunciation dictionary", path=True)
+    any_vocoder: bool = option(False, "pack a vocoder that is no HiFi-GAN in its place, which Riva may not take")
 
 
 @dataclass

@@ -95,10 +95,23 @@ def _check_targets(cfg: ExportConfig) -> None:
             read_words(Path(cfg.riva.words))
         if cfg.riva.language:
             language(cfg.riva.language)
+        _check_riva_vocoder(cfg)
     for library in _libraries(cfg):
         from nemo_ext.export import tensorrt
 
         tensorrt.check_options(library, cfg.profile)
+
+
+def _check_riva_vocoder(cfg: ExportConfig) -> None:
+    """Riva's tools know a vocoder as ``hifigan`` only: another one goes there on request alone."""
+    from nemo_ext import nemo_archive
+
+    kind = str(nemo_archive.read_config(cfg.vocoder).get("target")).rpartition(".")[2]
+    if "hifigan" not in kind.lower() and not cfg.riva.any_vocoder:
+        raise NemoExtError(
+            f"vocoder={cfg.vocoder} is a {kind}, and Riva's tools know HiFi-GAN only: give one, or ask for it to be "
+            "packed as one all the same, riva.any_vocoder=true"
+        )
 
 
 def _libraries(cfg: ExportConfig) -> list[str]:

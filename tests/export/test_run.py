@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from nemo_ext import _nemo, voices
 from nemo_ext.cli import main
@@ -135,6 +136,21 @@ def test_wrong_options_are_named(models, tmp_path, toy_export):
     assert "profile.text=[9,8,7] is no profile" in at_once(rtx, "profile.text=[9,8,7]")
     assert "profile.workspace=-1 (MiB) is no limit" in at_once(rtx, "profile.workspace=-1")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_vocoder_that_riva_does_not_know_has_to_be_asked_for(models, tmp_path):
+    from nemo_ext.models.vocoder.vocos import Vocos
+    from nemo_ext.types import MelSpec
+
+    toy = {"mel": dataclasses.asdict(MelSpec()), "width": 16, "hidden_width": 16, "layers": 1}
+    vocos = _nemo.save(Vocos(OmegaConf.create(toy)), tmp_path / "vocos.nemo")
+    chosen = [models[0], f"vocoder={vocos}", f"out={tmp_path / 'b'}", "targets=[riva]"]
+    with pytest.raises(
+        NemoExtError, match=r"is a Vocos, and Riva's tools know HiFi-GAN only: .*riva\.any_vocoder=true"
+    ):
+        run.export(compose("export", chosen))
+    run._checked(compose("export", [*chosen, "riva.any_vocoder=true"]))
+    run._checked(compose("export", [*models, f"out={tmp_path / 'b'}", "targets=[riva]"]))
 
 
 def test_a_voice_that_would_be_lost_or_confused_is_refused(models, tmp_path, toy_export):
