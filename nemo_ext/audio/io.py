@@ -24,6 +24,7 @@ from nemo_ext.untrusted import open_regular
 MOST_SAMPLES = 1 << 27  # of all channels, read at once: 512 MiB; 50 minutes in mono at 44.1 kHz
 _RATES = (1000, 768_000)  # Hz
 _MOST_CHANNELS = 32
+_UNTOLD = (1 << 63) - 1  # libsndfile's number of samples where a header tells none
 _MOST_SECONDS = 24 * 3600
 
 
@@ -127,6 +128,11 @@ def _check_plausible(file: soundfile.SoundFile, path: str | Path) -> None:
         raise NemoExtError(f"{path} cannot be read as audio: its header tells {file.samplerate} Hz")
     if not 1 <= file.channels <= _MOST_CHANNELS:
         raise NemoExtError(f"{path} cannot be read as audio: its header tells {file.channels} channels")
+    if file.frames == _UNTOLD:
+        raise NemoExtError(
+            f"{path} cannot be read as audio: its header tells no length, as of a FLAC written to a pipe; "
+            "write it to a file: ffmpeg -i OLD.flac NEW.flac"
+        )
     if not 0 <= file.frames <= _MOST_SECONDS * file.samplerate:
         hours = file.frames / file.samplerate / 3600
         raise NemoExtError(f"{path} cannot be read as audio: its header tells {hours:.3g} hours of sound")

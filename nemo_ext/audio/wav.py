@@ -15,7 +15,7 @@ from typing import BinaryIO
 from nemo_ext.untrusted import open_regular
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_PLACEHOLDER = 0x7FFF0000  # bytes of samples, and more: see `is_placeholder`
+_PLACEHOLDER = 0x7F000000  # bytes of samples, and more: see `is_placeholder`
 _HEADER = 1 << 16  # bytes: a header that is longer (embedded pictures) is left to a decoder
 
 

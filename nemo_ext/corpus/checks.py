@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from nemo_ext.audio import io, loudness, mp3, wav
+from nemo_ext.audio import io, loudness, whole
 from nemo_ext.audio.channels import loudest_against
 from nemo_ext.audio.resample import resample
 from nemo_ext.corpus.found import (
@@ -25,7 +24,6 @@ from nemo_ext.corpus.found import (
 from nemo_ext.corpus.manifest import Dropped
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
-from nemo_ext.untrusted import open_regular, read_bytes
 
 _MOST_TEXT = 10_000  # letters of one utterance: ten minutes of speech
 _EXACT_HEADERS = (".wav", ".flac")  # other formats' headers only estimate the length
@@ -63,12 +61,14 @@ def read_whole(path: Path) -> tuple[np.ndarray, int]:
     """``(audio (C, T_audio), sample rate)`` of a recording that is all there.
 
     Raises:
-        RejectedError: unreadable, or truncated.
+        RejectedError: unreadable, truncated, or several recordings in one file.
     """
     try:
-        missing = _missing_bytes(path)
+        missing = whole.missing_bytes(path)
         if missing:
             raise RejectedError(TRUNCATED, f"{missing} bytes fewer than its header says")
+        if (parts := whole.parts(path)) > 1:
+            raise RejectedError(UNREADABLE, f"{parts} recordings joined in one file: cut it into one file each")
         header = io.info(path)
         audio, rate = io.read(path)
     except NemoExtError as error:
@@ -125,25 +125,3 @@ def _clipped_runs(audio: np.ndarray) -> bool:
     top = loudness.peak(audio)
     at_top = np.abs(audio) >= (top if top > 1.0 else 0.999)
     return bool((at_top[:-2] & at_top[1:-1] & at_top[2:]).any())
-
-
-def _missing_bytes(path: Path) -> int:
-    """How many bytes of sound a WAV's header or an MP3's length frame promises that are not there; 0 for other formats.
-
-    The decoder hides this: it silently takes the file's length for the recording's.
-
-    Raises:
-        NemoExtError: it is missing, no regular file, or too large.
-    """
-    with open_regular(path, "recording") as file:
-        try:
-            begin, length, size = wav.sound(file)
-        except OSError:
-            return 0
-        if begin:
-            return 0 if wav.is_placeholder(length, size - begin) else max(0, begin + length - size)
-        head = os.pread(file.fileno(), 3, 0)
-    if not mp3.may_be(head):
-        return 0
-    there = mp3.frames(read_bytes(path, 4 * io.MOST_SAMPLES, "recording"))
-    return there.missing_bytes if there else 0

@@ -14,9 +14,12 @@ import numpy as np
 
 from nemo_ext.corpus.progress import Progress
 from nemo_ext.data.features import checksum, write_bytes
+from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
+from nemo_ext.untrusted import read_bytes
 
 _SAVE_EVERY = 60.0  # s; what is done survives a kill
+_MOST_BYTES = 4 << 30  # of one cache
 _log = logging.getLogger(__name__)
 
 
@@ -105,14 +108,14 @@ def read(path: Path, names: Sequence[str], what: str) -> dict[str, np.ndarray] |
     import safetensors
     import safetensors.numpy
 
+    if not path.exists():
+        return None
     try:
-        held = safetensors.numpy.load(path.read_bytes())
+        held = safetensors.numpy.load(read_bytes(path, _MOST_BYTES, "cache"))
         arrays = {name: held[name] for name in names}
         if int(held["checksum"][0]) != checksum(list(arrays.values())):
             raise ValueError("its checksum does not fit")
-    except FileNotFoundError:
-        return None
-    except (safetensors.SafetensorError, KeyError, IndexError, ValueError) as error:
+    except (NemoExtError, TypeError, safetensors.SafetensorError, KeyError, IndexError, ValueError) as error:
         _log.warning("damaged cache of %s %s is made again: %s", what, path, error)
         return None
     return arrays

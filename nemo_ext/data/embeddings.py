@@ -71,6 +71,8 @@ def _write(path: Path, known: dict[bytes, np.ndarray]) -> None:
 def _read(path: Path, size: int) -> dict[bytes, np.ndarray]:
     """What is cached; a missing or damaged file is an empty cache, and so is one of vectors of another size."""
     held = cache.read(path, ("keys", "values"), "embeddings")
-    if held is None or held["values"].shape[1:] != (size,):
+    if held is None or held["values"].shape[1:] != (size,) or held["keys"].shape != (16 * len(held["values"]),):
+        return {}
+    if held["values"].dtype != np.float32 or not np.isfinite(held["values"]).all():
         return {}
     return {held["keys"][16 * i : 16 * i + 16].tobytes(): value for i, value in enumerate(held["values"])}

@@ -22,7 +22,9 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -32,9 +34,12 @@ from nemo_ext.audio.pitch import mel_f0
 from nemo_ext.corpus.manifest import audio_path
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import MelSpec, Utterance
+from nemo_ext.untrusted import open_regular, read_bytes
 
 # Raise it when the same recording and settings give other numbers than before (a test notices).
 ALGORITHM = 1
+
+_MOST_BYTES = 4 << 30  # of a recording, and of a file of features: more is none
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +129,10 @@ class FeatureStore:
         """The entry of ``utterance`` if the cache holds good features of its recording as it is now, else None."""
         audio_hash = hash_of_file(self.audio_path(utterance))
         try:
-            return Entry.of(audio_hash, self._read(audio_hash))
+            features = self._read(audio_hash)
+            if not all(np.isfinite(values).all() for values in (features.mel, features.pitch, features.energy)):
+                raise Damaged("it holds values that are no numbers")
+            return Entry.of(audio_hash, features)
         except FileNotFoundError:
             return None
         except Damaged as error:
@@ -181,15 +189,27 @@ class FeatureStore:
         import safetensors
         import safetensors.numpy
 
-        raw = self.path(audio_hash).read_bytes()
+        path = self.path(audio_hash)
+        if not path.exists():
+            raise FileNotFoundError(path)
         try:
+            raw = read_bytes(path, _MOST_BYTES, "features")
             held = safetensors.numpy.load(raw)
             features = Features(held["mel"], held["pitch"], held["energy"])
             written = int(held["checksum"][0])
-        except (safetensors.SafetensorError, KeyError, IndexError, ValueError) as error:
+        except (NemoExtError, safetensors.SafetensorError, KeyError, IndexError, ValueError, TypeError) as error:
             raise Damaged(f"not a whole file of features ({type(error).__name__})") from error
         if written != self._checksum(audio_hash, features):
             raise Damaged("its checksum does not fit")
+        frames = features.pitch.shape
+        if (
+            len(frames) != 1
+            or features.energy.shape != frames
+            or features.mel.shape != (self.config.mel.n_mels, *frames)
+        ):
+            raise Damaged("its arrays have other shapes than these settings give")
+        if any(values.dtype != np.float32 for values in (features.mel, features.pitch, features.energy)):
+            raise Damaged("its numbers are no float32")
         return features
 
     def _write(self, audio_hash: str, features: Features) -> None:
@@ -209,13 +229,17 @@ def hash_of_file(path: Path) -> str:
     """Hash of a file's bytes: 32 hexadecimal digits.
 
     Raises:
-        NemoExtError: no such file.
+        NemoExtError: no such file, no regular one, or one larger than any recording.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        with open_regular(path, "recording") as file:
+            if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+                raise NemoExtError(f"{path} is larger than any recording")
+            return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()[:32]
+    except NemoExtError as error:
+        raise NemoExtError(f"{error}: make the corpus again") from error
     except OSError as error:
-        raise NemoExtError(f"no recording at {path} ({error.strerror}): make the corpus again") from error
+        raise NemoExtError(f"recording {path} cannot be read ({error.strerror}): make the corpus again") from error
 
 
 def checksum(arrays: Sequence[np.ndarray], start: int = 0) -> int:

@@ -30,11 +30,11 @@ def encode_corpus(utterances: Sequence[Utterance], frontend: TextFrontend, cache
         NemoExtError: the frontend refuses a text, for instance because nothing in it can be spoken.
     """
     path = Path(cache_dir) / f"tokens-{frontend.fingerprint()[:16]}.safetensors"
-    known = _read(path)
+    known = _read(path, frontend)
     keys = [_key(utterance, frontend) for utterance in utterances]
     if not set(keys) <= known.keys():
         with cache.in_turn(Path(cache_dir)):
-            known = _read(path)
+            known = _read(path, frontend)
             new = {key: utterance for key, utterance in zip(keys, utterances, strict=True) if key not in known}
             if new:
                 _encode(new, known, frontend, path)
@@ -73,11 +73,22 @@ def _write(path: Path, known: dict[bytes, np.ndarray]) -> None:
     cache.write(path, {"keys": np.frombuffer(b"".join(known), dtype=np.uint8), "lens": lens, "ids": ids})
 
 
-def _read(path: Path) -> dict[bytes, np.ndarray]:
-    """What is cached; a missing or damaged file is an empty cache."""
+def _read(path: Path, frontend: TextFrontend) -> dict[bytes, np.ndarray]:
+    """What is cached; a missing or damaged file is an empty cache, and so is one with tokens that the table lacks."""
     held = cache.read(path, ("keys", "lens", "ids"), "tokens")
     if held is None:
         return {}
-    keys, lens = held["keys"], held["lens"]
-    each = np.split(held["ids"], np.cumsum(lens)[:-1]) if len(lens) else []
+    keys, lens, ids = held["keys"], held["lens"], held["ids"]
+    if not _fits(keys, lens, ids, len(frontend.config.symbols)):
+        _log.warning("cache of tokens %s is not of this table and is made again", path)
+        return {}
+    each = np.split(ids, np.cumsum(lens)[:-1]) if len(lens) else []
     return {keys[16 * i : 16 * i + 16].tobytes(): tokens for i, tokens in enumerate(each)}
+
+
+def _fits(keys: np.ndarray, lens: np.ndarray, ids: np.ndarray, symbols: int) -> bool:
+    if keys.dtype != np.uint8 or lens.dtype != np.int64 or ids.dtype != np.int32 or lens.ndim != 1 or ids.ndim != 1:
+        return False
+    lengths = len(lens) == 0 or (int(lens.min()) > 0 and int(lens.max()) <= len(ids))
+    whole = lengths and keys.shape == (16 * len(lens),) and int(lens.sum()) == len(ids)
+    return whole and (len(ids) == 0 or (int(ids.min()) >= 0 and int(ids.max()) < symbols))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nemo_ext.config import option
-from nemo_ext.console import clock, tell
+from nemo_ext.console import clock, printable, tell
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.languages import LANGUAGES
@@ -114,21 +114,16 @@ def _show(written: str, code: str, frontend: TextFrontend) -> None:
 def _lines(sentence: str, tokens: Tokens, frontend: TextFrontend) -> list[str]:
     between = " " if frontend.config.alphabet == "arpabet" else ""
     return [
-        f"written     {_printable(' '.join(sentence.split()))}",
-        f"normalized  {_printable(tokens.normalized)}",
+        f"written     {printable(' '.join(sentence.split()))}",
+        f"normalized  {printable(tokens.normalized)}",
         f"phonemes    {between.join(tokens.symbols).strip()}",
         f"tokens      {' '.join(map(str, tokens.ids.tolist()))}  ({len(tokens.ids)})",
     ]
 
 
-def _printable(line: str) -> str:
-    """``line`` without characters that a terminal would take for a command."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-
-
 def _named(character: str) -> str:
     names = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'without a name')}" for c in character)
-    return f"{_printable(character)!r} ({names})"
+    return f"{printable(character)!r} ({names})"
 
 
 def _compile(codes: list[str]) -> None:
