@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nemo_ext.config import option
+from nemo_ext.errors import NemoExtError
 
 
 @dataclass
@@ -59,3 +60,16 @@ class VoiceConfig:
     out: str = option("", "voice file to write the mix to", path=True)
     voices: str = option("", "folder in which names are looked up; this one when left out", path=True)
     acoustic: str = option("", "base model, a .nemo file: its base voices can then take part", path=True)
+
+
+def check_runner(bundle: bool, device: str, backend: str, precision: str) -> None:
+    """
+    Raises:
+        NemoExtError: an option of a bundle for models, or one of models for a bundle.
+    """
+    if bundle and device not in ("auto", "cpu"):
+        raise NemoExtError(f"device={device} is for models: with bundle= say backend=, which names the device too")
+    if not bundle and backend != "auto":
+        raise NemoExtError(f"backend={backend} is for bundle=: a .nemo file is run by torch, on device=")
+    if not bundle and precision != "auto":
+        raise NemoExtError(f"precision={precision} is for bundle=: a .nemo file is run by torch, in float32")

@@ -19,6 +19,7 @@ import numpy as np
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.synthesis import joining
 from nemo_ext.synthesis.casting import Cast
+from nemo_ext.synthesis.config import check_runner
 from nemo_ext.synthesis.prosody import Prosody, Settings, check_range, plan
 from nemo_ext.synthesis.sides import Side
 from nemo_ext.synthesis.styling import find_style
@@ -80,17 +81,13 @@ def load(
     if bundle is not None:
         if acoustic is not None or vocoder is not None:
             raise NemoExtError("bundle= holds an acoustic model and a vocoder: leave acoustic= and vocoder= out")
-        if device not in ("auto", "cpu"):
-            raise NemoExtError(f"device={device} is for models: with bundle= say backend=, which names the device too")
+        check_runner(True, device, backend, precision)
         from nemo_ext.synthesis.bundled import open_bundle
 
         return Pipeline(*open_bundle(bundle, backend, threads, precision), device, voices)
     if acoustic is None:
         raise NemoExtError("acoustic= is missing: give an acoustic model's .nemo file, or bundle=")
-    if backend != "auto":
-        raise NemoExtError(f"backend={backend} is for bundle=: a .nemo file is run by torch, on device=")
-    if precision != "auto":
-        raise NemoExtError(f"precision={precision} is for bundle=: a .nemo file is run by torch, in float32")
+    check_runner(False, device, backend, precision)
     from nemo_ext.synthesis.models import restored
 
     return Pipeline(restored(acoustic, device), None if vocoder is None else restored(vocoder, device), device, voices)

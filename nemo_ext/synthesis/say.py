@@ -10,7 +10,7 @@ from pathlib import Path
 from nemo_ext import model_files
 from nemo_ext.console import loading, tell
 from nemo_ext.errors import NemoExtError
-from nemo_ext.synthesis.config import SayConfig
+from nemo_ext.synthesis.config import SayConfig, check_runner
 from nemo_ext.synthesis.prosody import LIMITS, Prosody, check_range
 from nemo_ext.synthesis.timings import write_timings
 from nemo_ext.text.languages import language as find_language
@@ -84,6 +84,7 @@ def _options(cfg: SayConfig) -> tuple[Path, Path | None]:
         raise NemoExtError(f"{both} and bundle= are both given: leave one out; a bundle holds both models")
     if not cfg.acoustic and not cfg.bundle:
         raise NemoExtError("acoustic= is missing: give the path of an acoustic model's .nemo file, or a bundle=")
+    check_runner(bool(cfg.bundle), cfg.device, cfg.backend, cfg.precision)
     out = _writable("out", cfg.out, FORMATS, "audio format")
     timings = _writable("timings", cfg.timings, (".json",), "format of timings") if cfg.timings else None
     for name in LIMITS:
