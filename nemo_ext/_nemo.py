@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemo_ext import allowed, deferred, nemo_archive
+from nemo_ext import allowed, nemo_archive
 from nemo_ext.errors import NemoExtError
 from nemo_ext.untrusted import shown
 
@@ -30,7 +30,6 @@ for _name in (
 ):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
-deferred.before_nemo()  # every model of NeMo would be imported with any of them
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # third-party deprecations at import are not our users' business
     import torch

@@ -10,14 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nemo_ext import nemo_archive
+from nemo_ext import model_files, nemo_archive
 from nemo_ext import voices as voice_files
 from nemo_ext.console import loading, tell
 from nemo_ext.errors import NemoExtError
 from nemo_ext.machine import existing
 from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.types import BaseVoice
-from nemo_ext.untrusted import open_regular
 from nemo_ext.voices import SUFFIX, Consent, Provenance, Voice, now
 
 _ALWAYS = ("source", "out", "overwrite")  # options; the others are about voices and their text
@@ -81,8 +80,17 @@ def _checked(cfg: MigrateConfig) -> Path:
     for option, folder in (("out", out.parent), ("voices", voices)):
         if not (there := existing(folder)).is_dir():
             raise NemoExtError(f"{option}={getattr(cfg, option)} cannot be made: {there} is no folder")
-    open_regular(Path(cfg.source).expanduser(), "model").close()
+    model_files.check("source", cfg.source, "the old .nemo file")
+    for option in ("adapters", "speakers", "phoneme_dict", "heteronyms"):
+        given = Path(getattr(cfg, option)).expanduser()
+        # a vocoder has no use for any of them, which is told first
+        if not given.exists() and _is_of_a_voice(cfg.source):
+            raise NemoExtError(f"{option}={given}: there is no such file; give the path of one, or leave it out")
     return out
+
+
+def _is_of_a_voice(source: str) -> bool:
+    return "FastPitch" in str(nemo_archive.read_config(source).get("target"))
 
 
 def _hifigan(checkpoint: Any, cfg: MigrateConfig, out: Path) -> Migrated:

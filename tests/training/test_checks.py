@@ -61,7 +61,7 @@ def there(tmp_path: Path) -> Path:
         ("say acoustic=taken pace=9 text=Hello.", "pace=9.0 cannot be spoken"),
         ("voice show=ada acoustic=no.nemo", "acoustic=no.nemo: no model at no.nemo"),
         ("export acoustic=no.nemo vocoder=no.nemo out=bundle", "acoustic=no.nemo: no model at no.nemo"),
-        ("migrate no.nemo out=new.nemo", "no model at no.nemo"),
+        ("migrate no.nemo out=new.nemo", "source=no.nemo: no model at no.nemo"),
     ],
 )
 def test_a_wrong_option_costs_no_heavy_import(there: Path, line: str, told: str) -> None:
