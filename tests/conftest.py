@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Let signals do what they do at a terminal, in the programs that tests start too, however the tests were started.
+
+    Behind ``nohup`` or in the background of a script some are ignored, and a training rightly leaves such ones alone.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
