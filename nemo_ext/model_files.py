@@ -82,7 +82,7 @@ def check(option: str, given: str, what: str) -> ModelFile:
     except NemoExtError as error:
         raise NemoExtError(f"{option}={given}: {error}") from error
     if not is_archive:
-        raise NemoExtError(f"{option}={given} is damaged or no .nemo file: give {what}")
+        raise NemoExtError(f"{option}={given} is damaged or no .nemo file: copy it again, or give {what}")
     return found
 
 

@@ -206,11 +206,11 @@ def test_speakers_known_by_reference_audio_only_are_refused(release, tmp_path):
         ([f"out={__file__}/deep/new.nemo"], r"out=.*/deep/new\.nemo cannot be made: .*test_archive\.py is no folder"),
         ([f"voices={__file__}"], "voices=.* cannot be made: .*test_archive.py is no folder"),
         (["speaker=nobody"], "no voice of this model"),
-        (["adapters=none.pt"], "no adapter file at"),
+        (["adapters=none.pt"], "adapters=none.pt: there is no such file"),
         (["consent=Anna"], "cannot be read"),
         (["pitch_mean=200"], "go together"),
         (["phoneme_dict=none.txt"], "there is no such file"),
-        (["speakers=none.json"], "cannot be read"),
+        (["speakers=none.json"], "speakers=none.json: there is no such file"),
     ],
 )
 def test_options_that_cannot_be_meant_get_one_line(stock, tmp_path, options, message):
@@ -219,4 +219,4 @@ def test_options_that_cannot_be_meant_get_one_line(stock, tmp_path, options, mes
 
 def test_a_map_of_speakers_or_a_dictionary_without_an_end_is_refused(stock, tmp_path):
     path = pack_nemo(tmp_path / "old.nemo", stock[0], stock[1])
-    assert "no regular file" in refused(path, "speakers=/dev/zero")
+    assert "speakers=/dev/zero cannot be read" in refused(path, "speakers=/dev/zero")
