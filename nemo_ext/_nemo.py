@@ -123,7 +123,8 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
         NemoExtError: the file is missing, damaged, of a class that is not ours, names a class that a part of such a
             model may not be, or its weights do not fit.
     """
-    archive = nemo_archive.read(path)
+    folder = Path(path).expanduser()
+    archive = nemo_archive.read(folder / "model.nemo" if folder.is_dir() else folder)  # a training's folder has one
     path = archive.path
     ours = next((ours for ours, model in MODELS.items() if archive.target in (ours, model.stock)), None)
     if ours is None:
