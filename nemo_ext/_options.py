@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from nemo_ext.errors import NemoExtError, nearest
 
 _Record = TypeVar("_Record")
+_LARGEST = 1 << 63
 _NOUNS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
 
 
@@ -34,11 +35,15 @@ class Option:
     def refuses(self, value: Any) -> str:
         """Why ``value``, which is of the right kind, cannot be meant: ``outside 0 to 1``; empty where it can."""
         wrong = next((n for n in _numbers(value) if self._outside(n)), None)
-        return "" if wrong is None else f"{wrong:g} is not a finite number" if not math.isfinite(wrong) else self.range
+        if wrong is None:
+            return ""
+        if isinstance(wrong, int) and abs(wrong) >= _LARGEST:
+            return "a number beyond any that is meant"
+        return f"{wrong:g} is not a finite number" if not math.isfinite(wrong) else self.range
 
     def _outside(self, number: float) -> bool:
-        # an option may be any number above or below something, but none is infinite
-        if not math.isfinite(number):
+        # an option may be any number above or below something, but none is infinite, or too large for a float
+        if (isinstance(number, int) and abs(number) >= _LARGEST) or not math.isfinite(number):
             return True
         return (
             (self.least is not None and number < self.least)
@@ -51,7 +56,7 @@ class Option:
         """Where its numbers may lie: ``outside 0 to 1``."""
         lower = self.least if self.least is not None else self.above
         if lower is None:
-            return f"outside {self.most:.12g} and below"
+            return "not a number that is meant" if self.most is None else f"outside {self.most:.12g} and below"
         if self.most is None:
             return f"outside {lower:.12g} and above" if self.above is None else f"not above {lower:.12g}"
         return f"outside {lower:.12g} to {self.most:.12g}" + (
@@ -191,6 +196,9 @@ def _of_kind(kind: Any, value: Any, where: str) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    try:
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+    except ValueError:  # Python writes out no number of thousands of digits
+        text = f"a {type(value).__name__} too large to write out"
     text = " ".join(text.split())
     return text if len(text) <= 60 else text[:57] + "..."

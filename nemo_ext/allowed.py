@@ -214,7 +214,7 @@ def _keys(node: Any, place: str) -> Iterator[tuple[str, str, Any]]:
             for key, value in one.items():
                 yield f"{above}{key}", str(key), value
                 left.append((f"{above}{key}.", value))
-        elif isinstance(one, list):
+        elif isinstance(one, list | tuple | set):
             left += [(above, item) for item in one]
 
 

@@ -29,7 +29,6 @@ _ALLOWED = frozenset(
         "torch Size",
         "torch._utils _rebuild_parameter",
         "torch._utils _rebuild_tensor_v2",
-        "torch.storage UntypedStorage",
         *(f"torch {name}Storage" for name in _STORAGES),
     }
 )
@@ -58,10 +57,18 @@ def weights(content: bytes, where: str) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
         raise NemoExtError(f"{where} hold something else than weights by name: get the file from a source you trust")
     named = {str(name): tensor for name, tensor in found.items()}
-    for name, tensor in named.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise NemoExtError(f"{where} are not finite ('{name[:80]}' has NaN or infinity): its training failed")
+    check_finite(named, where)
     return named
+
+
+def check_finite(named: Mapping[str, Tensor], where: str) -> None:
+    """
+    Raises:
+        NemoExtError: a tensor of ``named`` has NaN or infinity, or a number that is infinite in float32.
+    """
+    for name, tensor in named.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
+            raise NemoExtError(f"{where} are not finite ({name[:80]!r} has NaN or infinity): its training failed")
 
 
 def foreign_names(file: Any, where: str) -> list[str]:
@@ -84,7 +91,7 @@ def _read(file: Any, where: str, what: str) -> Any:
         )
     file.seek(0)
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        found = _plain(torch.load(file, map_location="cpu", weights_only=True))
         _check_tensors(found, where)
     except NemoExtError:
         raise
@@ -140,6 +147,13 @@ def _globals(content: bytes, where: str) -> Iterator[str]:
                 texts = [*texts[-1:], str(argument)]
     except (ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
         raise NemoExtError(f"{where} cannot be read, so it is damaged: copy it again") from error
+
+
+def _plain(node: Any) -> Any:
+    """``node`` with plain dicts in place of ordered ones, whose methods a pickle may have put others over."""
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in dict.items(node)}
+    return type(node)(_plain(value) for value in node) if type(node) in (list, tuple) else node
 
 
 def _check_tensors(found: Any, where: str) -> None:

@@ -19,6 +19,9 @@ from nemo_ext.errors import NemoExtError
 MOST_TEXT = 256 << 20  # bytes of a text file: a manifest of a million utterances has about as many
 _MOST_LINE = 1 << 20  # bytes of one line
 MOST_NODES = 100_000  # of a YAML document, its aliases written out
+_LONGEST_PLAIN = 4096  # characters of a value without quotes: a number of more takes seconds to be read
+_LARGEST = 1 << 63
+_PLAIN = (dict, list, str, int, float, bool, type(None))
 _MOST_DEPTH = 60  # of nested containers
 
 
@@ -148,6 +151,11 @@ def parse_yaml(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         raise NemoExtError(f"{where}: not valid YAML ({_first_line(error)})") from error
     check_size(document, where)
+    for node in nodes(document):
+        # Pairs and ordered maps come as tuples, which others take for lists and look into; sets, bytes and dates are
+        # none of ours either.
+        if type(node) not in _PLAIN:
+            raise NemoExtError(f"{where}: it holds a {type(node).__name__}, and only plain values are read")
     return document
 
 
@@ -157,6 +165,16 @@ def _check_nesting(events: Iterator[Any], where: str) -> None:
 
     depth = 0
     for seen, event in enumerate(events):
+        # Merging is done while a document is put together, before its size can be counted.
+        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
+            raise NemoExtError(f"{where}: it merges tables (<<), which is not read: write them out")
+        if isinstance(event, yaml.ScalarEvent) and event.tag == "tag:yaml.org,2002:merge":
+            raise NemoExtError(f"{where}: it merges tables, which is not read: write them out")
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and len(event.value) > _LONGEST_PLAIN:
+            raise NemoExtError(
+                f"{where}: a plain value of {len(event.value)} characters, longer than any: put it in quotes"
+            )
+
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MOST_DEPTH:
             raise NemoExtError(f"{where}: nested more than {_MOST_DEPTH} deep: it is not read")
@@ -195,6 +213,8 @@ def number(value: Any, where: str, least: float = -math.inf, most: float = math.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise NemoExtError(f"{where} is {shown(value)}, not a number")
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        raise NemoExtError(f"{where} is a number beyond any that is meant")
     if not math.isfinite(value) or not least <= value <= most:
         raise NemoExtError(f"{where}={shown(value)} is outside {_range(least, most)}")
     return float(value)
@@ -208,7 +228,7 @@ def whole_number(value: Any, where: str, least: float = -math.inf, most: float =
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise NemoExtError(f"{where} is {shown(value)}, not a whole number")
-    if not least <= value <= most:
+    if abs(value) >= _LARGEST or not least <= value <= most:
         raise NemoExtError(f"{where}={shown(value)} is outside {_range(least, most)}")
     return value
 
@@ -248,7 +268,10 @@ def inside(folder: str | Path, name: Any, where: str) -> Path:
 
 def shown(value: Any) -> str:
     """``value`` as a message shows it: short, and on one line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of thousands of digits
+        text = f"a {type(value).__name__} too large to write out"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

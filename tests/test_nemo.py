@@ -161,3 +161,27 @@ def test_weights_of_another_model_are_refused(saved, tmp_path):
 @pytest.mark.parametrize("target", ["os.system", "nemo.collections.asr.models.EncDecCTCModel", "${oc.env:H}", 5, None])
 def test_a_model_that_is_none_of_ours_is_refused(saved, tmp_path, target):
     refused(saved["vocos"], "target", target, tmp_path / "evil.nemo", "allow-list|function to be called")
+
+
+@pytest.mark.parametrize("tag", ["pairs", "omap"])
+@pytest.mark.parametrize("part", ["input_fft", "preprocessor", "optim"])
+def test_pairs_are_not_looked_into_by_others(saved, tmp_path, tag, part):
+    """OmegaConf takes tuples for lists, and NeMo would call what is named in them."""
+    wrote = tmp_path / "wrote"
+    with tarfile.open(saved["fastpitch"]) as archive:
+        text = next(archive.extractfile(m).read() for m in archive if m.name.endswith("model_config.yaml")).decode()
+    config = yaml.safe_load(text)
+    config[part] = {**(config.get(part) or {}), "zz": "HERE"}
+    call = f"{{_target_: {WRITES}, output_path: {wrote}, target_manifest: [{{a: 1}}]}}"
+    evil = yaml.safe_dump(config).replace("zz: HERE", f"zz: !!{tag} [a: {call}]").encode()
+    path = changed(saved["fastpitch"], tmp_path / "evil.nemo", lambda _: None, {"model_config.yaml": evil})
+    with pytest.raises(NemoExtError, match="holds a tuple"):
+        _nemo.restore(path)
+    assert not wrote.exists()
+
+
+def test_tuples_in_a_configuration_are_searched_for_classes():
+    from nemo_ext import allowed
+
+    with pytest.raises(NemoExtError, match="outside the allow-list"):
+        allowed.checked({"x": (("a", {"_target_": WRITES}),)}, allowed.VOCOS, "it")

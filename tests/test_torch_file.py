@@ -120,3 +120,20 @@ def test_a_file_cut_short_is_one_line(share):
     with pytest.raises(NemoExtError) as raised:
         torch_file.weights(content[: int(share * len(content))], "the weights")
     assert "\n" not in str(raised.value)
+
+
+class Shadowed(collections.OrderedDict):
+    """An ordered dict whose own methods are put over when it is read."""
+
+    def __reduce__(self):
+        return collections.OrderedDict, (), {"items": 5, "get": 5}, None, iter(self.items())
+
+
+def test_methods_that_a_pickle_puts_over_are_not_called():
+    content = saved(Shadowed(a=torch.zeros(2)))
+    assert torch.equal(torch_file.weights(content, "the weights")["a"], torch.zeros(2))
+
+
+def test_a_number_that_is_infinite_in_float32_is_no_weight():
+    with pytest.raises(NemoExtError, match="'a' has NaN or infinity"):
+        torch_file.weights(saved({"a": torch.tensor([1e300], dtype=torch.float64)}), "the weights")

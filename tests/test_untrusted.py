@@ -95,3 +95,38 @@ def test_a_name_does_not_leave_its_folder(tmp_path):
     for name in ("../out.txt", "/etc/passwd", "link", "a/../../out.txt", "", "a\0", "loop", 3):
         with pytest.raises(NemoExtError, match=r"^it"):
             untrusted.inside(tmp_path / "in", name, "it")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x: !!pairs [a: {_target_: os.system}]", "holds a tuple"),
+        ("x: !!omap [a: 1]", "holds a tuple"),
+        ("x: !!set {a}", "holds a set"),
+        ("x: !!binary aGVsbG8=", "holds a bytes"),
+        ("x: 2026-05-01", "holds a date"),
+        ("m: &m {k: 1}\nx: {<<: *m}", "merges tables"),
+        ("x: {!!merge a: {b: 1}}", "merges tables"),
+        ("x: 0x" + "f" * 9000, "9002 characters"),
+        ("x: " + ":".join(["1"] + ["59"] * 9000), "characters"),
+    ],
+)
+def test_yaml_holds_plain_values_only_and_none_without_end(text, why):
+    with pytest.raises(NemoExtError, match=why) as raised:
+        untrusted.parse_yaml(text, "it")
+    assert "\n" not in str(raised.value)
+
+
+def test_merging_does_not_grow_without_end():
+    levels = "".join(f"m{i}: &m{i} {{<<: [*m{i - 1}, *m{i - 1}]}}\n" for i in range(1, 31))
+    with pytest.raises(NemoExtError, match="merges tables"):
+        untrusted.parse_yaml("m0: &m0 {k: 1}\n" + levels, "it")
+
+
+def test_numbers_too_large_to_write_out_are_one_line():
+    huge = 10**5000
+    with pytest.raises(NemoExtError, match="beyond any"):
+        untrusted.number(huge, "it")
+    with pytest.raises(NemoExtError, match="too large to write out"):
+        untrusted.whole_number(huge, "it")
+    assert untrusted.shown([huge]) == "a list too large to write out"

@@ -32,6 +32,7 @@ from nemo_ext.export.subvoices import Tables, tables
 from nemo_ext.export.text_assets import read_text
 from nemo_ext.text.tokens import TokenTable
 from nemo_ext.types import MelSpec
+from nemo_ext.untrusted import parse_yaml
 from nemo_ext.voices import Voice
 
 SCRIPT = "riva-build.sh"
@@ -222,10 +223,9 @@ def nemo_files(path: Path) -> dict[str, bytes]:
 
 def _config(files: Mapping[str, bytes], path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(files[_CONFIG])
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return dict(parse_yaml(files[_CONFIG].decode(), str(path)))
+    except (NemoExtError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise NemoExtError(f"the {_CONFIG} in {path} cannot be read: save the model again") from error
-    return dict(config)
 
 
 def _pack_fastpitch(

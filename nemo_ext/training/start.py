@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nemo_ext import _nemo
+from nemo_ext import _nemo, torch_file
 from nemo_ext.console import tell
 from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.features import FeatureStore
@@ -66,8 +66,9 @@ def _checkpoint(path: str) -> dict[str, Tensor]:
         state: Any = checkpoints.read(Path(path)).get("state_dict")
     except NemoExtError as error:
         raise NemoExtError(f"init= is no whole checkpoint of nemo-ext train: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise NemoExtError(f"init={path} is no whole checkpoint of nemo-ext train: it has no weights by name")
+    torch_file.check_finite(state, f"init={path}: its weights")
     return state
 
 
