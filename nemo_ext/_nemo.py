@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemo_ext import allowed, nemo_archive
+from nemo_ext import allowed, model_files, nemo_archive
 from nemo_ext.errors import NemoExtError
 from nemo_ext.untrusted import shown
 
@@ -114,7 +114,7 @@ def experiment(trainer: Any, settings: Mapping[str, Any]) -> None:
 
 
 def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
-    """The model in the ``.nemo`` file at ``path``, in evaluation mode on ``device``.
+    """The model in the ``.nemo`` file at ``path``, or in a training's folder, in evaluation mode on ``device``.
 
     A checkpoint of stock NeMo's FastPitch, HiFi-GAN or speaker model comes back as our class for it. The file is
     anybody's: nothing in it is run, and nothing outside it is read.
@@ -123,8 +123,7 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
         NemoExtError: the file is missing, damaged, of a class that is not ours, names a class that a part of such a
             model may not be, or its weights do not fit.
     """
-    folder = Path(path).expanduser()
-    archive = nemo_archive.read(folder / "model.nemo" if folder.is_dir() else folder)  # a training's folder has one
+    archive = nemo_archive.read(model_files.find(path))
     path = archive.path
     ours = next((ours for ours, model in MODELS.items() if archive.target in (ours, model.stock)), None)
     if ours is None:

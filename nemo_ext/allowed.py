@@ -105,7 +105,7 @@ FASTPITCH = Part(
             left_out=("cache_dir", "overwrite_cache", "lm"),
         ),
     },
-    left_out=_OF_TRAINING[1:],
+    left_out=_OF_TRAINING,
     model=True,
 )
 VOCOS = Part(parts={"optim": _OPTIM}, left_out=_OF_TRAINING, model=True)
@@ -167,14 +167,14 @@ def _checked(config: Mapping[str, Any], part: Part, where: str, place: str, file
         here = f"{place}{key}"
         if part.model and key == "target":
             continue  # which model it is has been decided
-        if key in part.left_out or (part.only and key not in part.only):
+        if key in part.parts and isinstance(value, Mapping):
+            kept[key] = _checked(value, part.parts[key], where, f"{here}.", files)
+        elif key in part.left_out or (part.only and key not in part.only):
             _refuse_strange({key: value}, where, place)
         elif key == "_target_" and part.classes:
             if value not in part.classes:
                 raise _foreign(value, where, here)
             kept[key] = value
-        elif key in part.parts and isinstance(value, Mapping):
-            kept[key] = _checked(value, part.parts[key], where, f"{here}.", files)
         elif key in part.files and value is not None:
             files[here] = _artifact(value, where, here)
         else:

@@ -1,8 +1,4 @@
-"""Which file a person means who names a model: a ``.nemo`` file, or the folder of a training. Imports no torch.
-
-A training can be listened to before it ends: its folder stands for ``model.nemo`` or, where that is older or not there
-yet, for the newest whole checkpoint together with the configuration that the training wrote when it began.
-"""
+"""The files of a training: the ``.nemo`` that its folder stands for, and its checkpoints. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,53 +17,27 @@ if TYPE_CHECKING:
 
 MODEL = "model.nemo"
 CHECKPOINTS = "checkpoints"
-CONFIGURATION = "configuration.nemo"  # beside the checkpoints: a model without weights
 _NAME = re.compile(r"step=(\d+)\.ckpt")
 
 
-@dataclass(frozen=True)
-class ModelFile:
-    """A model on a disk."""
-
-    path: Path  # the .nemo file
-    checkpoint: Path | None = None  # whose weights are taken instead of those in ``path``
-
-    def __str__(self) -> str:
-        if self.checkpoint is None:
-            return str(self.path)
-        return f"{self.checkpoint} (step {step_of(self.checkpoint)} of a training)"
-
-
-def find(given: str | Path) -> ModelFile:
-    """The model that ``given`` names: a file, or the folder of a training, of which the newest is taken.
+def find(given: str | Path) -> Path:
+    """The ``.nemo`` file that ``given`` names: itself, or ``model.nemo`` where it is the folder of a training.
 
     Raises:
-        NemoExtError: a folder with neither a model nor a whole checkpoint.
+        NemoExtError: a folder without one.
     """
     path = Path(given).expanduser()
     if not path.is_dir():
-        return ModelFile(path)
-    model, configuration = path / MODEL, path / CHECKPOINTS / CONFIGURATION
-    try:
-        checkpoint = newest(path / CHECKPOINTS)[0]
-    except NemoExtError:
-        if not model.is_file():
-            raise
-        checkpoint = None
-    if model.is_file() and (checkpoint is None or not configuration.is_file() or _is_newer(model, checkpoint)):
-        return ModelFile(model)
-    if checkpoint is None:
-        raise NemoExtError(
-            f"{path} holds no {MODEL} and no checkpoint yet: give a .nemo file, or wait until the training there has "
-            "written its first (trainer.checkpoint_every)"
-        )
-    if not configuration.is_file():
-        raise NemoExtError(f"{path} has checkpoints without a {CONFIGURATION}: start its training again, which adds it")
-    return ModelFile(configuration, checkpoint)
+        return path
+    if not (path / MODEL).is_file():
+        begun = any((path / CHECKPOINTS).glob("step=*.ckpt"))
+        told = "yet, which its training writes when it ends" if begun else "and no checkpoint yet"
+        raise NemoExtError(f"{path} holds no {MODEL} {told}: give a .nemo file")
+    return path / MODEL
 
 
-def check(option: str, given: str, what: str) -> ModelFile:
-    """See that ``option=given`` names a model, before anything that can read it is imported.
+def check(option: str, given: str, what: str) -> Path:
+    """The file of the model that ``option=given`` names, looked at before anything that can read it is imported.
 
     Raises:
         NemoExtError: it is left out, missing, or no ``.nemo`` file; ``what`` it should be is said.
@@ -77,17 +46,13 @@ def check(option: str, given: str, what: str) -> ModelFile:
         raise NemoExtError(f"{option}= is missing: give {what}")
     try:
         found = find(given)
-        with open_regular(found.path, "model") as file:
+        with open_regular(found, "model") as file:
             is_archive = tarfile.is_tarfile(file)
     except NemoExtError as error:
         raise NemoExtError(f"{option}={given}: {error}") from error
     if not is_archive:
         raise NemoExtError(f"{option}={given} is damaged or no .nemo file: copy it again, or give {what}")
     return found
-
-
-def _is_newer(model: Path, checkpoint: Path) -> bool:
-    return model.stat().st_mtime_ns >= checkpoint.stat().st_mtime_ns
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:

@@ -150,12 +150,7 @@ def parse_yaml(text: str, where: str) -> Any:
         document = yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         raise NemoExtError(f"{where}: not valid YAML ({_first_line(error)})") from error
-    check_size(document, where)
-    for node in nodes(document):
-        # Pairs and ordered maps come as tuples, which others take for lists and look into; sets, bytes and dates are
-        # none of ours either.
-        if type(node) not in _PLAIN:
-            raise NemoExtError(f"{where}: it holds a {type(node).__name__}, and only plain values are read")
+    _check_plain(document, where)
     return document
 
 
@@ -165,16 +160,8 @@ def _check_nesting(events: Iterator[Any], where: str) -> None:
 
     depth = 0
     for seen, event in enumerate(events):
-        # Merging is done while a document is put together, before its size can be counted.
-        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
-            raise NemoExtError(f"{where}: it merges tables (<<), which is not read: write them out")
-        if isinstance(event, yaml.ScalarEvent) and event.tag == "tag:yaml.org,2002:merge":
-            raise NemoExtError(f"{where}: it merges tables, which is not read: write them out")
-        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and len(event.value) > _LONGEST_PLAIN:
-            raise NemoExtError(
-                f"{where}: a plain value of {len(event.value)} characters, longer than any: put it in quotes"
-            )
-
+        if isinstance(event, yaml.ScalarEvent):
+            _check_scalar(event, where)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MOST_DEPTH:
             raise NemoExtError(f"{where}: nested more than {_MOST_DEPTH} deep: it is not read")
@@ -182,15 +169,27 @@ def _check_nesting(events: Iterator[Any], where: str) -> None:
             raise NemoExtError(f"{where}: more than {MOST_NODES} values: it is not read")
 
 
-def check_size(document: Any, where: str) -> None:
-    """Refuse plain containers that hold more than 100,000 values, those met twice counted twice.
+def _check_scalar(event: Any, where: str) -> None:
+    """Refuse what is costly while a document is put together, before its size can be counted: merging, long numbers."""
+    if event.tag == "tag:yaml.org,2002:merge" or (event.value == "<<" and event.implicit[0]):
+        raise NemoExtError(f"{where}: it merges tables (<<), which is not read: write them out")
+    if event.implicit[0] and len(event.value) > _LONGEST_PLAIN:
+        raise NemoExtError(
+            f"{where}: a plain value of {len(event.value)} characters, longer than any: put it in quotes"
+        )
 
-    Raises:
-        NemoExtError: they do, or one contains itself.
+
+def _check_plain(document: Any, where: str) -> None:
+    """Refuse a document of more than 100,000 values, those met twice counted twice, and values that are not plain.
+
+    Pairs and ordered maps come as tuples, which others take for lists and look into; sets, bytes and dates are none of
+    ours either.
     """
-    for seen, _ in enumerate(nodes(document), 1):
+    for seen, node in enumerate(nodes(document), 1):
         if seen > MOST_NODES:
             raise NemoExtError(f"{where}: more than {MOST_NODES} values, aliases written out: it is not read")
+        if type(node) not in _PLAIN:
+            raise NemoExtError(f"{where}: it holds a {type(node).__name__}, and only plain values are read")
 
 
 def nodes(document: Any) -> Iterator[Any]:

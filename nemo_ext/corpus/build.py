@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from nemo_ext.console import tell
+from nemo_ext.console import clock, tell
 from nemo_ext.corpus import recipes
 from nemo_ext.corpus.checks import sift_rows
 from nemo_ext.corpus.config import CorpusConfig
@@ -25,7 +25,6 @@ from nemo_ext.corpus.manifest import (
     write_text,
 )
 from nemo_ext.corpus.prepare import Job, Journal, Settings, file_name, prepare_all
-from nemo_ext.corpus.progress import clock
 from nemo_ext.corpus.splits import split
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text.languages import language as find_language

@@ -20,9 +20,9 @@ import numpy as np
 import soundfile
 
 from nemo_ext.audio import io, loudness
+from nemo_ext.console import Progress
 from nemo_ext.corpus.checks import RejectedError, mend, read_whole
 from nemo_ext.corpus.found import Speak
-from nemo_ext.corpus.progress import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.machine import cores
 from nemo_ext.untrusted import number, parse_json, read_bytes, string, whole_number

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from nemo_ext.console import clock
 from nemo_ext.corpus.manifest import Dropped, audio_path, write_text
-from nemo_ext.corpus.progress import clock
 from nemo_ext.types import MelSpec, Utterance
 
 _EXAMPLES = 6  # utterances to listen to

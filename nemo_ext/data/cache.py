@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress
 from nemo_ext.data.features import checksum, write_bytes
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from nemo_ext.console import Progress
 from nemo_ext.corpus.manifest import Corpus
-from nemo_ext.corpus.progress import Progress
 from nemo_ext.data import cache
 from nemo_ext.data.collate import collate_acoustic
 from nemo_ext.data.dataset import AcousticDataset

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress
 from nemo_ext.data.cache import in_turn
 from nemo_ext.data.features import Entry, FeatureStore
 from nemo_ext.errors import NemoExtError

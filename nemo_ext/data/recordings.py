@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nemo_ext.audio import io, wav
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress
 from nemo_ext.errors import NemoExtError
 
 

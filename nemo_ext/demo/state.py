@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nemo_ext.corpus.progress import clock
+from nemo_ext.console import clock
 from nemo_ext.errors import NemoExtError
 
 

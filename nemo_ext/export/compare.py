@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nemo_ext.console import tell
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress, tell
 from nemo_ext.export import cases, parity, riva_archive
 from nemo_ext.export.bundle import PARITY, RIVA_GRAPH, Bundle, Engine
 from nemo_ext.export.cases import Case

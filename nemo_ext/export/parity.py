@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.cases import CASES, LONGEST, REFERENCES, RIVA_CASES, SHORTEST, Case
 from nemo_ext.export.graphs import VocoderGraph

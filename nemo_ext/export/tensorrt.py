@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_ext.config import option
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export.bundle import ENGINES, Bundle, Engine, file_hash
 from nemo_ext.export.files import link_or_copy

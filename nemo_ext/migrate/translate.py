@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nemo_ext.allowed import TOKENIZERS
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.stock import stock_voices
 from nemo_ext.nemo_archive import NemoArchive
@@ -33,22 +34,7 @@ _CLASSES: dict[str, dict[str, str]] = {
     "speaker_encoder": {"SpeakerEncoder": f"{_TTS}.modules.submodules"},
     "lookup_module": {"SpeakerLookupTable": f"{_TTS}.modules.submodules"},
     "text_normalizer": {"Normalizer": "nemo_text_processing.text_normalization.normalize"},
-    "text_tokenizer": dict.fromkeys(
-        (
-            "EnglishCharsTokenizer",
-            "EnglishPhonemesTokenizer",
-            "GermanCharsTokenizer",
-            "GermanPhonemesTokenizer",
-            "SpanishCharsTokenizer",
-            "FrenchCharsTokenizer",
-            "ItalianCharsTokenizer",
-            "ItalianPhonemesTokenizer",
-            "VietnameseCharsTokenizer",
-            "IPATokenizer",
-            "ChinesePhonemesTokenizer",
-        ),
-        _TOKENIZERS,
-    ),
+    "text_tokenizer": dict.fromkeys(TOKENIZERS, _TOKENIZERS),
     "g2p": {
         "EnglishG2p": f"{_TTS}.g2p.models.en_us_arpabet",
         "IpaG2p": f"{_TTS}.g2p.models.i18n_ipa",

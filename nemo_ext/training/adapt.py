@@ -25,7 +25,7 @@ from nemo_ext.console import tell
 from lightning.pytorch import LightningModule, Trainer, seed_everything  # isort: skip
 from lightning.pytorch.utilities.exceptions import SIGTERMException  # isort: skip
 
-from nemo_ext.corpus.progress import Progress, clock
+from nemo_ext.console import Progress, clock
 from nemo_ext.data.prepare import mel_statistics
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import alignments, checks, preflight

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from nemo_ext import model_files
+from nemo_ext._options import out_of_range
 from nemo_ext.corpus.manifest import check_folder
 from nemo_ext.data.augment import Augment
 from nemo_ext.errors import NemoExtError
@@ -19,7 +20,6 @@ from nemo_ext.training.launch import processes
 from nemo_ext.untrusted import open_regular, read_yaml
 from nemo_ext.voices import SUFFIX, Consent
 
-_AT_LEAST_ONE = ("max_steps", "val_every", "checkpoint_every", "keep_checkpoints", "log_every", "accumulate")
 # what a voice from one clip has no use for
 _FOR_CORPUS = ("learn", "lr", "embedding_lr", "decay", "aligner_steps", "speaker", "vocoder")
 
@@ -108,9 +108,8 @@ def before_adapt(config: AdaptConfig) -> None:
 
 
 def _trainer(options: TrainerOptions) -> None:
-    for name in _AT_LEAST_ONE:
-        if getattr(options, name) < 1:
-            raise NemoExtError(f"trainer.{name}={getattr(options, name)}: it must be at least 1")
+    if why := out_of_range(options, "trainer."):
+        raise NemoExtError(why)
     if options.max_minutes is None:
         return
     # how many processes "every GPU" are, only torch can tell

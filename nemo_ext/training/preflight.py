@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from nemo_ext.corpus.progress import clock
+from nemo_ext.console import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.machine import cores
 from nemo_ext.training import pictures

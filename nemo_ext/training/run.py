@@ -22,8 +22,8 @@ from nemo_ext.console import tell
 from lightning.pytorch import Trainer, seed_everything  # isort: skip
 
 from nemo_ext.config import as_yaml
+from nemo_ext.console import clock
 from nemo_ext.corpus.manifest import write_text
-from nemo_ext.corpus.progress import clock
 from nemo_ext.data import cache
 from nemo_ext.errors import NemoExtError
 from nemo_ext.model_files import CHECKPOINTS, spoken_with

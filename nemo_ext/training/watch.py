@@ -15,9 +15,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
-from nemo_ext.console import printable
+from nemo_ext.console import clock, printable
 from nemo_ext.corpus.manifest import write_text
-from nemo_ext.corpus.progress import clock
 from nemo_ext.errors import NemoExtError
 from nemo_ext.losses.ranks import together
 from nemo_ext.training import launch, pictures

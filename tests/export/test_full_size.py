@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from nemo_ext import config
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress
 from nemo_ext.export import onnx, parity, tensorrt
 from nemo_ext.export.bundle import Bundle, Graph
 from nemo_ext.export.cases import CASES, Case

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nemo_ext import _nemo
-from nemo_ext.corpus.progress import Progress
+from nemo_ext.console import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.export import cases, onnx, parity
 from nemo_ext.export.graphs import AcousticGraph, RivaGraph, StyleGraph, VocoderGraph, evaluating

@@ -160,8 +160,13 @@ CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("name", ["acoustic", "acoustic_speaker"])
+# One layout takes a voice and a style as vectors, the other the number of a speaker.
+NOT_ASKED = {"acoustic": ("a speaker",), "acoustic_speaker": ("a voice", "a style")}
+
+
+@pytest.mark.parametrize(
+    ("name", "client"), [(n, c) for n, foreign in NOT_ASKED.items() for c in CLIENTS if not c.startswith(foreign)]
+)
 def test_a_client_with_a_fault_changes_nothing_for_the_others(
     toy_export: Toys, repository: Path, name: str, client: str
 ) -> None:
@@ -170,10 +175,7 @@ def test_a_client_with_a_fault_changes_nothing_for_the_others(
     told, graph = config(repository / name), repository / name / "1" / "model.onnx"
     feeds = utterances(toy_export, name.replace("speaker", "riva"), [5, 19, 1, 7, 8, 3, 12, 6])
     requests = requests_of(told, feeds)
-    try:
-        spoil(requests[3])
-    except KeyError:
-        pytest.skip(f"{name} has no such input")
+    spoil(requests[3])
     said = run(graph, batched(told, requests))
     others = run(graph, batched(told, requests[:3] + requests[4:]))
     assert said["num_frames"][3] == 0
