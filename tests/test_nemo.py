@@ -114,6 +114,17 @@ def test_no_file_outside_the_archive_is_read(saved, tmp_path, key, value):
     refused(saved["fastpitch"], key, value, tmp_path / "evil.nemo", "not in the archive|which is not read")
 
 
+def test_paths_of_the_machine_that_wrote_it_are_left_out():
+    from nemo_ext import allowed
+
+    named = {"_target_": "nemo_text_processing.text_normalization.normalize.Normalizer", "lang": "en"}
+    there = {"cache_dir": "/anywhere", "overwrite_cache": True, "lm": "/anywhere/else"}
+    kept, files = allowed.checked({"text_normalizer": {**named, **there}}, allowed.FASTPITCH, "it")
+    assert kept == {"text_normalizer": named}
+    assert files == {}
+
+
+@pytest.mark.slow  # the normalizer makes its grammars
 def test_a_cache_folder_of_another_machine_is_not_made(saved, tmp_path):
     def ask(config):
         config.pop("voices")  # a stock checkpoint: ours has no normalizer of NeMo's
