@@ -51,7 +51,7 @@ EXTRACTED = ["align_prior_matrix", "log_mel", "pitch"]
 LOADED = ["align_prior_matrix", "pitch", "energy", "speaker_id"]  # and audio and text, which stock always gives
 STOCK_FORMS = ("stock", "stock, interpolated prior", "stock, mel as well")
 BAND = "pitch band, Hz (stock / ours)"
-DEFAULTS, EQUAL, GROSS, LOADING = "defaults", "equal range", "gross error", "loading"
+DEFAULTS, EQUAL, SAME, GROSS, LOADING = "defaults", "equal range", "same method", "gross error", "loading"
 NEEDED = {DEFAULTS: 20.0, EQUAL: 6.0, GROSS: 3.0, LOADING: 3.0}  # times, times, at most %, times
 
 
@@ -137,11 +137,13 @@ def extract_stock(of: Material, folder: Path, pitch_range: tuple[float, float]) 
     return taken, [torch.load(folder / "pitch" / f"{name}.pt").numpy() for name in names]
 
 
-def extract_ours(of: Material, folder: Path, pitch_range: tuple[float, float]) -> tuple[float, list[np.ndarray]]:
-    """The same of ours, energy included; the median of several runs, each with an empty cache."""
-    config = FeatureConfig(SPEC, pitch_f_min=pitch_range[0], pitch_f_max=pitch_range[1])
+def extract_ours(
+    of: Material, folder: Path, pitch_range: tuple[float, float], method: str = FeatureConfig().pitch_method
+) -> tuple[float, list[np.ndarray]]:
+    """The same of ours, energy included; the median of several runs, each with an empty cache; pYIN, slow, once."""
+    config = FeatureConfig(SPEC, method, *pitch_range)
     taken = []
-    for turn in range(ROUNDS):
+    for turn in range(1 if method == "pyin" else ROUNDS):
         store = FeatureStore(of.corpus_dir, config, folder / str(turn))
 
         def all_of_them(store: FeatureStore = store) -> None:
@@ -224,7 +226,7 @@ class Results:
     speed: list[list[str]] = field(default_factory=list)
     pitch: list[list[str]] = field(default_factory=list)
     loading: list[list[str]] = field(default_factory=list)
-    figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in NEEDED})
+    figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*NEEDED, SAME)})
 
     def judge(self, name: str, measured: float) -> str:
         """Remember a figure and say whether it is good enough."""
@@ -245,10 +247,18 @@ def measure(of: Material, work: Path, results: Results) -> None:
         band = f"{stock_range[0]:.0f}-{stock_range[1]:.0f} / {our_range[0]:.0f}-{our_range[1]:.0f}"
         ratio = stock_taken / our_taken
         rates = [f"{count / stock_taken:.2f}", f"{count / our_taken:.1f}", f"{of.seconds / our_taken:.0f}"]
-        results.speed.append([of.name, band, *rates, f"**{ratio:.1f}**", results.judge(label, ratio)])
+        results.speed.append(
+            [of.name, ours.pitch_method, band, *rates, f"**{ratio:.1f}**", results.judge(label, ratio)]
+        )
         gross, missing, extra, cents = compare_pitch(our_pitch, stock_pitch)
         shown = [f"**{gross:.2f}**", results.judge(GROSS, gross), f"{missing:.1f}", f"{extra:.1f}", f"{cents:.0f}"]
         results.pitch.append([of.name, band, *shown])
+    print(f"{of.name}: features, pYIN on both sides", flush=True)
+    pyin_taken, _ = extract_ours(of, work / "ours pyin", SPEECH_RANGE, "pyin")
+    ratio = stock_taken / pyin_taken  # stock's of the equal range, which came last
+    rates = [f"{count / stock_taken:.2f}", f"{count / pyin_taken:.2f}", f"{of.seconds / pyin_taken:.0f}"]
+    results.speed.append([of.name, "pyin", band, *rates, f"**{ratio:.2f}**", "none"])
+    results.figures[SAME].append(ratio)
     print(f"{of.name}: loading", flush=True)
     rate = load(of, work)
     ratio = rate["ours"] / max(rate[form] for form in STOCK_FORMS)
@@ -282,15 +292,25 @@ def main() -> None:
             f"Stock NeMo's `TTSDataset` and ours on the same recordings ({chosen.utterances} of each set, 22,050 Hz "
             "WAV) with the same tokens, in one process with one thread. All speeds are per second of processor time.",
             f"Worst set: **{worst[DEFAULTS]:.1f} times** stock's speed in making features at each side's defaults, "
-            f"**{worst[EQUAL]:.1f} times** at equal pitch range, **{worst[LOADING]:.1f} times** in cached loading; "
+            f"**{worst[EQUAL]:.1f} times** at equal pitch range, **{worst[SAME]:.2f} times** with pYIN on both sides (the "
+            f"gain is the method's, DIO in place of pYIN), **{worst[LOADING]:.1f} times** in cached loading; "
             f"gross pitch error **{worst[GROSS]:.2f} %**.",
             "## Making features\n\n"
             "Read the recording, compute pitch, mel and prior, and keep them; ours computes the energy as well. Pitch: "
-            f"stock's librosa.pyin; ours `{FeatureConfig().pitch_method}` of WORLD. Median of {ROUNDS} runs of ours, "
-            f"one of stock. Needed: at least {NEEDED[DEFAULTS]:.0f} times stock's speed at each side's defaults, "
+            f"stock's librosa.pyin; ours `{FeatureConfig().pitch_method}` of WORLD, and librosa.pyin as well. Median of "
+            f"{ROUNDS} runs of ours, one with pyin, one of stock. Needed: at least {NEEDED[DEFAULTS]:.0f} times stock's speed at each side's defaults, "
             f"{NEEDED[EQUAL]:.0f} times when both search the same band.",
             table(
-                ["set", BAND, "stock, utterances/s", "ours, utterances/s", "ours, times real time", "ratio", "needed"],
+                [
+                    "set",
+                    "our pitch",
+                    BAND,
+                    "stock, utterances/s",
+                    "ours, utterances/s",
+                    "ours, times real time",
+                    "ratio",
+                    "needed",
+                ],
                 results.speed,
             ),
             "## Pitch against pyin\n\n"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nemo_ext.modules.istft import InverseSTFT
+from nemo_ext.modules.istft import InverseSTFT, RealInverseSTFT
 
 
 def forward_stft(audio, n_fft, hop):
@@ -43,6 +43,13 @@ def test_same_as_torch_where_torch_defines_it():
     ours = InverseSTFT(1024, 256)(spectrum)
     theirs = torch.istft(spectrum, 1024, 256, 1024, torch.hann_window(1024), center=True)
     assert torch.allclose(ours[:, : theirs.shape[1]], theirs, atol=1e-5)
+
+
+def test_two_real_products_are_the_same_transform():
+    spectrum = torch.randn(2, 513, 9, dtype=torch.cfloat, generator=torch.Generator().manual_seed(0))
+    spectrum[:, [0, -1]] *= 20  # bins without a mirror image, which weigh half as much as the others
+    inverse = InverseSTFT(1024, 256)
+    assert torch.allclose(RealInverseSTFT(inverse)(spectrum.real, spectrum.imag), inverse(spectrum), atol=1e-4)
 
 
 def test_a_hop_that_does_not_fit_is_refused():
