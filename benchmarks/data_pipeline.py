@@ -292,18 +292,19 @@ def main() -> None:
             f"Stock NeMo's `TTSDataset` and ours on the same recordings ({chosen.utterances} of each set, 22,050 Hz "
             "WAV) with the same tokens, in one process with one thread. All speeds are per second of processor time.",
             f"Worst set: **{worst[DEFAULTS]:.1f} times** stock's speed in making features at each side's defaults, "
-            f"**{worst[EQUAL]:.1f} times** at equal pitch range, **{worst[SAME]:.2f} times** with pYIN on both sides (the "
-            f"gain is the method's, DIO in place of pYIN), **{worst[LOADING]:.1f} times** in cached loading; "
-            f"gross pitch error **{worst[GROSS]:.2f} %**.",
+            f"**{worst[EQUAL]:.1f} times** at equal pitch range, **{worst[SAME]:.2f} times** with pYIN on both sides "
+            "(the gain is the method's, DIO in place of pYIN); "
+            f"**{worst[LOADING]:.1f} times** in cached loading; gross pitch error **{worst[GROSS]:.2f} %**.",
             "## Making features\n\n"
             "Read the recording, compute pitch, mel and prior, and keep them; ours computes the energy as well. Pitch: "
-            f"stock's librosa.pyin; ours `{FeatureConfig().pitch_method}` of WORLD, and librosa.pyin as well. Median of "
-            f"{ROUNDS} runs of ours, one with pyin, one of stock. Needed: at least {NEEDED[DEFAULTS]:.0f} times stock's speed at each side's defaults, "
-            f"{NEEDED[EQUAL]:.0f} times when both search the same band.",
+            f"stock's librosa.pyin; ours `{FeatureConfig().pitch_method}` of WORLD, and librosa.pyin too. Median of "
+            f"{ROUNDS} runs of ours, one with pyin, one of stock. Needed: at least {NEEDED[DEFAULTS]:.0f} times stock's"
+            f" speed at each side's defaults, {NEEDED[EQUAL]:.0f} times when both search the same band; nothing is "
+            "needed of the rows with pyin.",
             table(
                 [
                     "set",
-                    "our pitch",
+                    "ours",
                     BAND,
                     "stock, utterances/s",
                     "ours, utterances/s",

@@ -24,6 +24,14 @@ def test_copy_synthesis_is_near_in_mel_and_level(audio):
     assert 0.8 < float(level) < 1.25
 
 
+def test_a_spectrum_that_no_audio_has_comes_out_at_its_level():
+    """Phases that do not agree cancel; what they lose of the energy is given back."""
+    mel = torch.randn(1, 80, 40, generator=torch.Generator().manual_seed(0)) - 4
+    vocoder = GriffinLim(SPEC)
+    wanted, got = vocoder.linear(mel).norm(), vocoder._stft(vocoder.decode(mel)).abs().norm()
+    assert float(got / wanted) == pytest.approx(1.0, abs=0.01)
+
+
 def test_momentum_comes_nearer_in_the_same_iterations(audio):
     mel = log_mel(audio, SPEC)[:, :, :-1]
     fast, plain = (mel_l1(GriffinLim(SPEC, momentum=m).decode(mel), audio, SPEC) for m in (0.99, 0.0))
