@@ -56,7 +56,9 @@ def read_bytes(path: str | Path, most: int = MOST_TEXT, what: str = "file") -> b
     """
     with open_regular(path, what) as file:
         try:
-            content = file.read(most + 1)
+            said = min(os.fstat(file.fileno()).st_size, most)  # a file under /proc says 0
+            content = file.read(said + 1)  # not most + 1: so much would be allocated, and given back
+            content += file.read(most + 1 - len(content)) if len(content) > said else b""
         except OSError as error:
             raise NemoExtError(f"{what} {path} cannot be read: {error.strerror}") from error
     if len(content) > most:

@@ -27,6 +27,13 @@ def test_a_file_is_read_to_its_limit_only(tmp_path):
         untrusted.read_bytes(file, 4)
 
 
+def test_a_file_that_says_it_is_empty_is_read_all_the_same():
+    """As those under /proc do, and a file that another process is still writing to may."""
+    assert untrusted.read_bytes("/proc/self/status", 1 << 20).startswith(b"Name:")
+    with pytest.raises(NemoExtError, match="more than 4 bytes"):
+        untrusted.read_bytes("/proc/self/status", 4)
+
+
 def test_text_is_utf8_without_its_mark_and_lines_end_at_line_feeds_only(tmp_path):
     file = tmp_path / "file"
     file.write_bytes("\ufeffeins\r\nzwei\u2028drei\x0bvier\n".encode())

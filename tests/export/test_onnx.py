@@ -87,6 +87,15 @@ def test_nobody_makes_a_batch_endless(model, voices, styles, graphs, pace):
         np.testing.assert_allclose(*mels, atol=1e-4)
 
 
+def test_there_is_silence_behind_a_shorter_utterance(model, voices, styles, graphs):
+    """A vocoder hears some frames beyond the last: zeros would be loud there, for the mel is a logarithm."""
+    said = run(graphs["fp32"]).run(parity.ask(model, parity.Case("", (9, 30, 12)), 0, voices, styles).feeds())
+    shortest = int(np.argmin(said["num_frames"]))
+    behind = said["spect"][shortest, :, said["num_frames"][shortest] :]
+    assert behind.size
+    np.testing.assert_allclose(behind, np.log(model.mel_spec.log_guard), rtol=1e-6)
+
+
 @pytest.mark.parametrize("tokens", [8, 5])
 def test_model_and_graph_bound_a_token_alike(model, voices, styles, graphs, tokens):
     """So few tokens reach so many frames, or come as near as they may, only when some are as long as any."""

@@ -33,6 +33,18 @@ def test_a_pause_has_the_length_asked_for(after: int, before: int, pause: int) -
     assert silence >= 0
 
 
+def test_most_of_a_pause_is_the_end_of_the_first_sentence() -> None:
+    """In which the last sound decays; a third at most is the silence before the second."""
+    assert joining.pause_cuts(50, 50, 34) == (50 - 23, 50 - 11, 0)
+
+
+def test_one_loud_sentence_does_not_raise_the_others() -> None:
+    sentences = [voiced(1.0, 0.1), voiced(1.0, 0.15), voiced(1.0, 0.1)]
+    before = [joining.active_level(s, HOP) for s in sentences]
+    after = [joining.active_level(s, HOP) for s in joining.level(sentences, before)]
+    assert after == pytest.approx([before[0]] * 3, abs=0.01)
+
+
 def test_sentences_are_brought_to_one_level_but_a_whisper_is_not_shouted() -> None:
     sentences = [voiced(1.0, 0.3), voiced(1.0, 0.2), voiced(1.0, 0.3), voiced(1.0, 0.01)]
     before = [joining.active_level(s, HOP) for s in sentences]
