@@ -35,6 +35,15 @@ def test_the_level_of_the_recording_does_not_matter(spoken):
     assert (active(spoken, RATE) == active(0.3 * spoken, RATE)).mean() > 0.98
 
 
+def test_what_is_kept_around_speech_is_kept_on_both_sides():
+    frame = round(0.030 * RATE)
+    tone = 0.2 * np.sin(2 * np.pi * 200 * np.arange(40 * frame) / RATE)
+    found = active(np.concatenate([np.zeros(40 * frame), tone, np.zeros(40 * frame)]).astype(np.float32), RATE)
+    first, last = np.flatnonzero(found)[[0, -1]] // frame
+    assert 3 <= 40 - first <= 4  # an eighth of an even number of frames falls on one side
+    assert 3 <= last - 79 <= 4
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-4])
 def test_silence_has_no_speech_in_it(level):
     audio = np.random.default_rng(0).normal(0, 1, RATE).astype(np.float32) * np.float32(level)

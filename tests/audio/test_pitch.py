@@ -64,6 +64,13 @@ def test_stays_in_its_band() -> None:
     assert found.max() <= 400.0
 
 
+@pytest.mark.parametrize("ceiling", [300.0, 500.0])
+def test_refining_does_not_leave_the_band(ceiling: float) -> None:
+    """StoneMask knows of no band: of a glide through its end it puts a frame just above."""
+    found = pitch.f0(voice(np.linspace(0.97, 1.02, RATE) * 0.99 * ceiling), RATE, HOP, 65.0, ceiling)
+    assert 0.98 * ceiling < found.max() <= ceiling
+
+
 def test_gross_error_counts() -> None:
     reference = np.array([100.0, 100.0, 100.0, 0.0, 100.0])
     estimate = np.array([101.0, 200.0, 0.0, 100.0, 119.0])

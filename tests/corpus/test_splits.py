@@ -69,6 +69,12 @@ def test_no_voice_loses_its_training_to_validation() -> None:
     assert Counter(row.speaker for row in train) == {"a": 8, "b": 8}
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_text_that_is_most_of_what_a_voice_says_is_for_training(seed: int) -> None:
+    some = [Utterance(f"{i}", "", "often" if i < 8 else "seldom", speaker="a") for i in range(12)]
+    assert {row.text for row in split(some, 0.05, seed)[1]} == {"seldom"}
+
+
 def test_promises_that_cannot_be_kept_are_noted() -> None:
     one = rows(a=1)
     assert split(one, 0.05, 0) == (one, one, ["one utterance only: validation is the training utterance itself"])
