@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemo_ext import allowed, model_files, nemo_archive
+from nemo_ext import allowed, deferred, model_files, nemo_archive
 from nemo_ext.errors import NemoExtError
 from nemo_ext.untrusted import shown
 
@@ -30,6 +30,7 @@ for _name in (
 ):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
+deferred.before_nemo()  # before NeMo is imported, whose packages import every model they have
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # third-party deprecations at import are not our users' business
     import torch

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from nemo_ext import _nemo  # noqa: F401  before NeMo: it keeps NeMo's import quiet
 
@@ -243,6 +242,8 @@ class GanVocoder(Vocoder):  # type: ignore[misc]
 
     def _ask_discriminators(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
         """Adversarial and feature matching losses of the generator, without gradients of the discriminators."""
+        from torch.distributed.tensor import DTensor  # takes half a second, which speaking has no use for
+
         assert self.discriminators is not None
         # weights that are dealt out (FSDP) must not be touched between forward and backward: their gradients are wasted
         whole = not any(isinstance(p, DTensor) for p in self.discriminators.parameters())
