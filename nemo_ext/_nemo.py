@@ -115,8 +115,9 @@ def experiment(trainer: Any, settings: Mapping[str, Any]) -> None:
 
 
 def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
-    """The model in the ``.nemo`` file at ``path``, or in a training's folder, in evaluation mode on ``device``.
+    """The model in the ``.nemo`` file, the checkpoint or the training's folder at ``path``, in evaluation mode.
 
+    It is on ``device``. A checkpoint gives the weights that training validates, their mean where it keeps one.
     A checkpoint of stock NeMo's FastPitch, HiFi-GAN or speaker model comes back as our class for it. The file is
     anybody's: nothing in it is run, and nothing outside it is read.
 
@@ -124,25 +125,52 @@ def restore(path: str | Path, device: str | torch.device = "cpu") -> Any:
         NemoExtError: the file is missing, damaged, of a class that is not ours, names a class that a part of such a
             model may not be, or its weights do not fit.
     """
-    archive = nemo_archive.read(model_files.find(path))
-    path = archive.path
+    found = model_files.find(path)
+    archive = nemo_archive.read(found.nemo)
+    path = found.path.expanduser().resolve()
+    weights = archive.weights if found.checkpoint is None else _of_checkpoint(path)
     ours = next((ours for ours, model in MODELS.items() if archive.target in (ours, model.stock)), None)
     if ours is None:
         raise NemoExtError(
-            f"{path} names {shown(archive.target)} (target), which is outside the allow-list: no model of ours; "
-            f"known: {', '.join(sorted(MODELS))}"
+            f"{archive.path} names {shown(archive.target)} (target), which is outside the allow-list: no model of "
+            f"ours; known: {', '.join(sorted(MODELS))}"
         )
-    where = f"{path}: its {nemo_archive.CONFIG}"
+    where = f"{archive.path}: its {nemo_archive.CONFIG}"
     config, files = allowed.checked(archive.config, MODELS[ours].may_have, where)
     module, _, name = ours.rpartition(".")
     cls: Any = getattr(importlib.import_module(module), name)
     artifacts = _Artifacts.of(files, archive)
     with artifacts.there(config):
-        model = build(cls, {**config, "target": ours}, path, archive.weights)
+        model = build(cls, {**config, "target": ours}, archive.path, weights)
     artifacts.forget(model)
-    load(model, archive.weights, path)
-    model.origin = f"{path.parent.name}/{path.name}"
+    load(model, weights, path)
+    folder = path.parent if found.checkpoint is None else path.parent.parent
+    model.origin = f"{folder.name}/{path.name}"
     return model.to(torch.device(device)).eval()
+
+
+def _of_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """The weights to speak with in the checkpoint at ``path``.
+
+    Raises:
+        NemoExtError: it is missing or damaged, holds no weights by name, or weights that are not finite.
+    """
+    from nemo_ext import torch_file
+
+    content = torch_file.read(path)
+    content = content if isinstance(content, dict) else {}
+    states = content.get("callbacks", {})
+    means = (
+        [s["means"] for s in states.values() if isinstance(s, dict) and "means" in s]
+        if isinstance(states, dict)
+        else []
+    )
+    for tensors in (content.get("state_dict"), *means):
+        if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
+            raise NemoExtError(f"{path} is no checkpoint of nemo-ext train: it has no weights by name")
+    found = {str(name): weight for name, weight in model_files.spoken_with(content).items()}
+    torch_file.check_finite(found, f"{path}: its weights")
+    return found
 
 
 def build(cls: Any, config: Mapping[str, Any], path: Path, weights: Mapping[str, torch.Tensor]) -> Any:

@@ -67,7 +67,7 @@ def build(config: CorpusConfig) -> Corpus:
     kept = _take_outcomes(rows, journal, source, dropped)
     write_dropped(out / "dropped.jsonl", dropped)
     _refuse_too_little(kept, dropped, config, out)
-    return _finish(kept, dropped, found, recipe.PROVENANCE, identity, config, journal, done, started)
+    return _finish(kept, dropped, found, recipes.provenance(recipe, kept), identity, config, journal, done, started)
 
 
 def _check_languages(rows: list[Utterance]) -> None:
@@ -99,7 +99,8 @@ def _finish(
     notes = found.notes + notes
     info: dict[str, Any] = {
         "recipe": config.recipe,
-        "provenance": provenance,
+        "title": config.title or out.resolve().name,
+        "provenance": config.provenance or provenance,
         "language": _most_common(row.language for row in kept),
         "sample_rate": config.sample_rate,
         "found": len(kept) + len(dropped),
@@ -186,6 +187,9 @@ def _identity(config: CorpusConfig, source: Path) -> dict[str, Any]:
         options.pop(name)
     for name in ("csv", "vctk", "espeak"):
         if name != config.recipe:
+            options.pop(name)
+    for name in ("title", "provenance"):  # corpora of before had none
+        if not options[name]:
             options.pop(name)
     options["source"] = "" if config.recipe == "espeak" else str(source)
     return options

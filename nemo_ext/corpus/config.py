@@ -84,6 +84,10 @@ class CorpusConfig:
     recipe: str = option("espeak", "how to read the source: ljspeech vctk librispeech hifitts emodb csv espeak joined")
     source: str = option("", "folder with the recordings (not for espeak)", path=True)
     out: str = option("out/corpus", "corpus folder to make", path=True)
+    title: str = option("", "name of the corpus on its page; empty: the name of its folder", verbatim=True)
+    provenance: str = option(
+        "", "whose recordings, under what licence; empty: what the recipe knows of them", verbatim=True
+    )
     language: str = option("", "language spoken, ISO 639-1 (en, de); empty: the recipe's own", verbatim=True)
     speaker: str = option("", "voice name where the source names none; empty: the source folder's name", verbatim=True)
     sample_rate: int = option(22050, "of the corpus; everything is resampled to it", unit="Hz")

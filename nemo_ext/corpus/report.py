@@ -52,7 +52,7 @@ def write_report(
     template = page.from_string((Path(__file__).parent / "report.html.jinja").read_text(encoding="utf-8"))
     html = template.render(
         info=info,
-        title=f"{info['recipe']} corpus",
+        title=info["title"],
         dropped=dropped[:_LISTED],
         more_dropped=max(0, len(dropped) - _LISTED),
         notes=Counter(_kind(note) for row in rows for note in row.notes).most_common(),

@@ -22,7 +22,13 @@ def make_corpus(out: Path, sentences: int) -> None:
     """The newcomer's recordings, below ``out``; the base is not trained on them."""
     from nemo_ext.corpus.build import build
 
-    build(CorpusConfig(out=str(out / CORPUS), espeak=EspeakOptions(sentences=sentences, voices=OPTIONS.voices)))
+    build(
+        CorpusConfig(
+            out=str(out / CORPUS),
+            title="A third voice of espeak-ng",
+            espeak=EspeakOptions(sentences=sentences, voices=OPTIONS.voices),
+        )
+    )
 
 
 def adapt(out: Path, sentences: int, steps: int, trainer: str) -> str:

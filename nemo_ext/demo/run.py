@@ -77,7 +77,11 @@ def _corpus(cfg: DemoConfig, state: State, out: Path) -> None:
     from nemo_ext.corpus.config import CorpusConfig, EspeakOptions
 
     with state.phase("corpus", ABOUT["corpus"]) as noted:
-        corpus = build(CorpusConfig(out=str(out / "corpus"), espeak=EspeakOptions(sentences=cfg.sentences)))
+        corpus = build(
+            CorpusConfig(
+                out=str(out / "corpus"), title="Two voices of espeak-ng", espeak=EspeakOptions(sentences=cfg.sentences)
+            )
+        )
         newcomer.make_corpus(out, cfg.newcomer_sentences)
         info = corpus.info
         noted["what"] = f"{info['kept']} utterances, {info['seconds'] / 60:.1f} minutes, {len(info['voices'])} voices"

@@ -106,7 +106,7 @@ def _check_riva_vocoder(cfg: ExportConfig) -> None:
     """Riva's tools know a vocoder as ``hifigan`` only: another one goes there on request alone."""
     from nemo_ext import nemo_archive
 
-    kind = str(nemo_archive.read_config(cfg.vocoder).get("target")).rpartition(".")[2]
+    kind = str(nemo_archive.read_config(model_files.find(cfg.vocoder).nemo).get("target")).rpartition(".")[2]
     if "hifigan" not in kind.lower() and not cfg.riva.any_vocoder:
         raise NemoExtError(
             f"vocoder={cfg.vocoder} is a {kind}, and Riva's tools know HiFi-GAN only: give one, or ask for it to be "
@@ -281,8 +281,8 @@ def _riva(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]
         bundle,
         bundle.dir / "riva",
         cast,
-        acoustic=Path(cfg.acoustic),
-        vocoder=Path(cfg.vocoder),
+        acoustic=model_files.find(cfg.acoustic).nemo,
+        vocoder=model_files.find(cfg.vocoder).nemo,
         graph=RIVA_GRAPH,
         voice_name=cfg.riva.name,
         language=cfg.riva.language,

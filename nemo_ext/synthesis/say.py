@@ -95,13 +95,11 @@ def _options(cfg: SayConfig) -> tuple[Path, Path | None]:
 
 
 def _files(cfg: SayConfig) -> None:
-    """See that what ``cfg`` names is there, before what reads it is imported; tells which model a folder stands for."""
+    """See that what ``cfg`` names is there, before what reads it is imported."""
     kinds = {"acoustic": "an acoustic model", "vocoder": "a vocoder"}
     for option, kind in kinds.items():
         if given := getattr(cfg, option):
-            found = model_files.check(option, given, f"{kind}'s .nemo file, or the folder of its training")
-            if found != Path(given).expanduser():
-                tell(f"{option}={given}: {found}")
+            model_files.check(option, given, f"{kind}'s .nemo file, or the folder of its training")
     if cfg.voices and not Path(cfg.voices).expanduser().is_dir():
         raise NemoExtError(f"voices={cfg.voices} is no folder: give one with {SUFFIX} files in it")
     for name in _voice_files(cfg.voice):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,12 @@ def write_report(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string((Path(__file__).parent / "adapt_report.html.jinja").read_text(encoding="utf-8"))
+    figures, remarks = _figures(readings, adapted, _likeness(readings, base.mel_spec.sample_rate))
     page = template.render(
         voice=adapted.voice,
         start=adapted.start,
-        figures=_figures(readings, adapted, _likeness(readings, base.mel_spec.sample_rate)),
+        figures=figures,
+        remarks=remarks,
         facts=_facts(config, base, recordings, adapted),
         readings=readings[:_SHOWN],
         curve=_curve(adapted),
@@ -132,7 +135,7 @@ def write_report(
     return write_text(path, page)
 
 
-def _likeness(readings: list[Reading], rate: int) -> dict[str, str]:
+def _likeness(readings: list[Reading], rate: int) -> dict[str, float]:
     """How near the speech is to the speaker in timbre; empty where no encoder is installed or it hears nobody."""
     try:
         encoder = speaker_encoder("resemblyzer")
@@ -142,11 +145,13 @@ def _likeness(readings: list[Reading], rate: int) -> dict[str, str]:
         )
     except NemoExtError:
         return {}
-    return {"before": _number(float(before @ recorded)), "after": _number(float(after @ recorded))}
+    return {"before": float(before @ recorded), "after": float(after @ recorded)}
 
 
-def _figures(readings: list[Reading], adapted: Any, likeness: dict[str, str]) -> list[dict[str, str]]:
-    """Rows of the table: name, before, after, recording."""
+def _figures(
+    readings: list[Reading], adapted: Any, likeness: dict[str, float]
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Rows of the table (name, before, after, change, recording), and remarks on what became worse."""
 
     def mean(values: list[float]) -> float:
         known = [v for v in values if not math.isnan(v)]
@@ -155,32 +160,50 @@ def _figures(readings: list[Reading], adapted: Any, likeness: dict[str, str]) ->
     f0 = {k: mean([getattr(r, k).mean_f0 for r in readings]) for k in ("before", "after", "recording")}
     seconds = {k: sum(getattr(r, k).mel.shape[1] for r in readings) for k in ("before", "after", "recording")}
     distortion = {k: mean([getattr(r, k).mcd or math.nan for r in readings]) for k in ("before", "after")}
-    gain = 100 * (1 - adapted.after["mel_l1"] / adapted.before["mel_l1"])
+    apart = {k: semitones(f0[k], f0["recording"]) for k in ("before", "after")}
+    length = {k: seconds[k] / max(seconds["recording"], 1) for k in ("before", "after")}
+    losses = {name: {"before": adapted.before[name], "after": adapted.after[name]} for name in adapted.after}
     rows = [
-        ("mel L1, own durations", adapted.before["mel_l1"], adapted.after["mel_l1"], f"{gain:.0f} % less"),
-        ("distortion (MCD-DTW), dB", distortion["before"], distortion["after"], ""),
+        _row("mel L1, own durations", losses["mel_l1"], _share),
+        _row("distortion (MCD-DTW), dB", distortion, _difference),
+        _row("cosine to the recordings (d-vector)", likeness, _difference) if likeness else {},
+        _row("mean F0, Hz", f0, lambda *_: "", "{:.0f}"),
+        _row("F0 from the recordings', semitones", apart, _nearer(0.0), "{:+.2f}"),
+        _row("length, times the recordings'", length, _nearer(1.0), "{:.2f}"),
+        *(_row(f"loss of {name}", losses[name], _share) for name in ("duration", "pitch", "energy") if name in losses),
     ]
-    told = [
-        {"name": name, "before": _number(before), "after": _number(after), "recording": rest}
-        for name, before, after, rest in rows
-    ]
-    if likeness:
-        told.append({"name": "cosine to the recordings (d-vector)", **likeness, "recording": ""})
-    told.append({"name": "mean F0, Hz", **{k: f"{v:.0f}" for k, v in f0.items()}})
-    apart = {k: f"{semitones(f0[k], f0['recording']):+.2f}" for k in ("before", "after")}
-    told.append({"name": "F0 from the recordings', semitones", **apart, "recording": ""})
-    slower = {k: f"{seconds[k] / max(seconds['recording'], 1):.2f}" for k in ("before", "after")}
-    told.append({"name": "length, times the recordings'", **slower, "recording": ""})
-    for name in ("duration", "pitch", "energy"):
-        if name in adapted.after:
-            told.append(
-                {
-                    "name": f"loss of {name}",
-                    "before": _number(adapted.before[name]),
-                    "after": _number(adapted.after[name]),
-                    "recording": "",
-                }
-            )
+    remarks = []
+    if abs(apart["after"]) > abs(apart["before"]):
+        remarks.append(
+            f"The mean F0 became worse: {abs(apart['after']):.2f} semitones from the recordings', where the base voice "
+            f"was {abs(apart['before']):.2f}. More recordings help, or pitch= when it speaks."
+        )
+    if losses["mel_l1"]["after"] >= losses["mel_l1"]["before"]:
+        remarks.append("The mel is no nearer to the recordings' than the base voice's was: nothing was gained.")
+    return [row for row in rows if row], remarks
+
+
+def _row(
+    name: str, of: dict[str, float], change: Callable[[float, float], str], form: str = "{:.3f}"
+) -> dict[str, str]:
+    shown = {k: "–" if math.isnan(v) else form.format(v) for k, v in of.items()}
+    known = not any(math.isnan(of[k]) for k in ("before", "after"))
+    return {"recording": "", **shown, "name": name, "change": change(of["before"], of["after"]) if known else ""}
+
+
+def _share(before: float, after: float) -> str:
+    less = 100 * (1 - after / before) if before else 0.0
+    return f"{abs(less):.0f} % {'less' if less >= 0 else 'more'}"
+
+
+def _difference(before: float, after: float) -> str:
+    return f"{after - before:+.3f}"
+
+
+def _nearer(goal: float) -> Callable[[float, float], str]:
+    def told(before: float, after: float) -> str:
+        return "nearer" if abs(after - goal) <= abs(before - goal) else "farther"
+
     return told
 
 
@@ -232,10 +255,6 @@ def _distortion(recording: np.ndarray, speech: np.ndarray, rate: int) -> float |
         return mcd.mcd(resample(recording, rate, mcd.SAMPLE_RATE), resample(speech, rate, mcd.SAMPLE_RATE))
     except NemoExtError:  # silent, or no longer than a window: an untrained base may speak so
         return None
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _clip(sound: Sound, spec: MelSpec) -> dict[str, str]:

@@ -227,7 +227,7 @@ def check_disk(out: Path, needed: int, what: str, remedy: str) -> int:
 
 
 def disk_needed(model: Any, out: Path, keep: int, mean: bool = False) -> int:
-    """Bytes that the training of ``model`` will still write below ``out``: checkpoints, logs, ``model.nemo``.
+    """Bytes that training ``model`` will still write below ``out``: checkpoints, logs, the model before and after.
 
     A checkpoint holds weights, buffers, and Adam's two moments of each weight, with ``mean`` the mean of those that are
     spoken with; one more than is kept is there while the newest is written.
@@ -239,7 +239,7 @@ def disk_needed(model: Any, out: Path, keep: int, mean: bool = False) -> int:
         checkpoint += 4 * sum(w.numel() for w in averaged(model).values())
     written = sum(path.stat().st_size for path in out.glob("checkpoints/step=*.ckpt"))
     inference = 4 * sum(p.numel() for p in model.parameters()) + buffers
-    return int(max((keep + 1) * checkpoint - written, checkpoint) + 2 * inference + _LOGS)
+    return int(max((keep + 1) * checkpoint - written, checkpoint) + 3 * inference + _LOGS)
 
 
 def parameters(model: Any) -> int:

@@ -26,7 +26,7 @@ from nemo_ext.console import clock
 from nemo_ext.corpus.manifest import write_text
 from nemo_ext.data import cache
 from nemo_ext.errors import NemoExtError
-from nemo_ext.model_files import CHECKPOINTS, spoken_with
+from nemo_ext.model_files import CHECKPOINTS, MODEL, UNTRAINED, spoken_with
 from nemo_ext.training import checkpoints, checks, launch, plan, preflight, stopping
 from nemo_ext.training.average import Average
 from nemo_ext.training.build import Built, build
@@ -69,7 +69,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
         _say(note)
     done = checkpoints.step_of(resumed) if resumed else 0
     planned = _plan(config, out, built, done)
-    path = out / "model.nemo"
+    path = out / MODEL
     # Every process decides this by itself. If a disk shows one of them an older checkpoint, it waits for the others in
     # vain, and fails; nothing is written without them. Of those that meet, Checkpoints sees that they agree.
     if resumed and done >= planned.max_steps:
@@ -83,15 +83,29 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
         _say(f"resuming from step {done} of {planned.max_steps} ({resumed})")
     if first_process():
         write_text(out / "config.yaml", as_yaml(config))
+        if not (out / CHECKPOINTS / UNTRAINED).is_file():  # with it, checkpoints can be listened to
+            _nemo.save(_again(built), out / CHECKPOINTS / UNTRAINED)
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
+    _save_newest(built, out)
+    _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
+    return path
+
+
+def _save_newest(built: Built, out: Path) -> None:
+    """Write the model of the newest checkpoint; every process calls this."""
     with launch.first_alone():
         if first_process():
             last = checkpoints.newest(out / CHECKPOINTS)[0]
             assert last is not None
-            _save(built, checkpoints.read(last), path)
-    _say(f"{path}: trained for {planned.max_steps} steps, {planned.max_steps - done} of them in {_since(began)}")
-    return path
+            _save(built, checkpoints.read(last), out / MODEL)
+
+
+def _end(stop: stopping.Stopped, model: Path) -> BaseException:
+    """What ends a process that was asked to stop."""
+    heard = "" if stop.number == signal.SIGUSR1 else f", {model} too"
+    _say(f"stopped at step {stop.step}, which is saved{heard}: the same command goes on from there")
+    return KeyboardInterrupt() if stop.number == signal.SIGINT else SystemExit(stop.exit_status)
 
 
 def _is_of(model: Path, checkpoint: Path) -> bool:
@@ -101,7 +115,7 @@ def _is_of(model: Path, checkpoint: Path) -> bool:
 
 def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
-    model = type(built.model)(copy.deepcopy(built.model.cfg))
+    model = _again(built)
     model.load_state_dict(spoken_with(checkpoint))
     parts = model.parts() if hasattr(model, "parts") else {}
     for named in (model, *parts.values()):
@@ -109,6 +123,11 @@ def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     for name, part in parts.items():
         _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
     _nemo.save(model, path)  # last: it tells that all is written
+
+
+def _again(built: Built) -> Any:
+    """The model as it was made, without what training adds to it."""
+    return type(built.model)(copy.deepcopy(built.model.cfg))
 
 
 # ------------------------------------------------------------------ preparation
@@ -249,10 +268,9 @@ def _fit(config: TrainConfig, out: Path, built: Built, planned: plan.Plan, resum
     try:
         trainer.fit(built.model, built.train, built.val, ckpt_path=resumed)
     except stopping.Stopped as stop:
-        _say(f"stopped at step {stop.step}, which is saved: the same command goes on from there")
-        if stop.number == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        raise SystemExit(stop.exit_status) from None
+        if stop.number != signal.SIGUSR1:  # by which a cluster asks shortly before it kills, and starts again
+            _save_newest(built, out)
+        raise _end(stop, out / MODEL) from None
     except RuntimeError as error:
         if together.world_size > 1 and launch.lost_another(error):
             raise SystemExit(1) from None  # the one that failed has said why

@@ -23,7 +23,7 @@ Write = Callable[..., Path]
 
 
 def make(source: Path, out: Path, **options: object) -> Corpus:
-    return build(CorpusConfig(recipe="ljspeech", source=str(source), out=str(out), **options))
+    return build(CorpusConfig(source=str(source), out=str(out), **{"recipe": "ljspeech", **options}))
 
 
 def snapshot(out: Path) -> dict[str, tuple[int, int]]:
@@ -46,6 +46,31 @@ def test_the_folder_is_as_promised(lj: Lj, tmp_path: Path) -> None:
     assert info == corpus.info == load_corpus(out).info
     assert (info["found"], info["kept"], info["dropped"], info["train"], info["val"]) == (13, 12, 1, 11, 1)
     assert info["seconds"] == pytest.approx(12.0)
+
+
+def test_a_corpus_has_its_own_name_and_provenance(lj: Lj, tmp_path: Path) -> None:
+    source = lj(count=12)
+    info = make(source, tmp_path / "my voice", provenance="Anna Meier, 2026; CC0").info
+    assert (info["title"], info["provenance"]) == ("my voice", "Anna Meier, 2026; CC0")
+    info = make(source, tmp_path / "other", title="Anna <b>reads").info
+    page = (tmp_path / "other" / "report.html").read_text(encoding="utf-8")
+    assert info["title"] == "Anna <b>reads"
+    assert "<h1>Anna &lt;b&gt;reads</h1>" in page
+    joined = make(tmp_path, tmp_path / "all", recipe="joined").info
+    assert joined["title"] == "all"
+    assert {note for note in joined["notes"] if "CC0" in note} == {"my voice: Anna Meier, 2026; CC0"}
+    assert any(note.startswith("Anna <b>reads: ") for note in joined["notes"])
+
+
+def test_a_corpus_of_an_earlier_release_is_finished_all_the_same(lj: Lj, tmp_path: Path) -> None:
+    """Which had no title in its corpus.yaml, nor in its options."""
+    source, out = lj(count=12), tmp_path / "out"
+    make(source, out)
+    info = yaml.safe_load((out / "corpus.yaml").read_text(encoding="utf-8"))
+    assert not {"title", "provenance"} & set(info["options"])
+    del info["title"]
+    (out / "corpus.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
+    assert "title" not in make(source, out).info
 
 
 def test_a_second_run_changes_nothing_and_says_so(lj: Lj, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

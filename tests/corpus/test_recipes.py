@@ -14,6 +14,7 @@ from nemo_ext.corpus.build import build
 from nemo_ext.corpus.config import CorpusConfig, CsvOptions, VctkOptions
 from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.errors import NemoExtError
+from nemo_ext.types import Utterance
 
 Voice = Callable[..., np.ndarray]
 Write = Callable[..., Path]
@@ -39,6 +40,27 @@ def test_each_begins_with_its_provenance(name: str) -> None:
     assert module.PROVENANCE
     for word in ("What:", "icence", "ayout"):
         assert word in str(module.__doc__), f"recipe {name} does not say {word}"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "theirs", "others"),
+    [
+        ("ljspeech", "LJ001-0001", "de_rhasspy-1667"),
+        ("vctk", "p225_001", "anna_001"),
+        ("librispeech", "103-1240-0000", "anna-1-0000"),
+        ("hifitts", "92_book_name_0001", "93_book_name_0001"),
+        ("emodb", "03a01Fa", "03c01Fa"),
+    ],
+)
+def test_a_publisher_s_name_is_not_claimed_for_what_has_its_layout(recipe: str, theirs: str, others: str) -> None:
+    module = recipes.load(recipe)
+
+    def told(name: str, language: str = module.LANGUAGE) -> str:
+        return recipes.provenance(module, [Utterance(id=name, audio_filepath="a.wav", text="", language=language)])
+
+    assert told(theirs) == module.PROVENANCE
+    for odd in (told(others), told(theirs, "fr")):
+        assert odd.startswith(f"in {module.LAYOUT}'s layout; whose recordings they are")
 
 
 def test_unknown_recipe_names_the_nearest() -> None:

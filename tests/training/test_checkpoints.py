@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
 from nemo_ext.training import checkpoints
 from nemo_ext.training.chance import Chance
@@ -25,7 +26,7 @@ def losses(out: Path) -> dict[int, float]:
 
 
 def names(out: Path) -> list[str]:
-    return sorted(p.name for p in (out / "checkpoints").iterdir())
+    return sorted(p.name for p in (out / "checkpoints").iterdir() if p.name != "untrained.nemo")
 
 
 @contextmanager
@@ -56,6 +57,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(toy, tmp_path, model, st
         assert f"stopped at step {stop}, which is saved" in capfd.readouterr().err
         assert names(out) == [f"step={stop}.ckpt"]
         assert max(losses(out)) == stop
+        assert _nemo.restore(out).origin == f"{out.name}/model.nemo"  # it can be listened to
         toy(out, *more, model=model)
         assert f"resuming from step {stop} of 11" in capfd.readouterr().err
         assert losses(out) == losses(tmp_path / "whole")

@@ -20,6 +20,7 @@ from nemo_ext.corpus.recipes._pairs import texts_of_files
 from nemo_ext.types import Utterance
 
 LANGUAGE = "de"
+LAYOUT, IDS = "Emo-DB", r"\d\d[ab]\d\d[A-Z][a-z]"
 PROVENANCE = "Emo-DB, Berlin Database of Emotional Speech (F. Burkhardt and others, 2005); CC0 1.0"
 
 TEXTS = {

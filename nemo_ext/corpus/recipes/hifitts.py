@@ -21,6 +21,7 @@ from nemo_ext.types import Utterance
 from nemo_ext.untrusted import parse_json
 
 LANGUAGE = "en"
+LAYOUT, IDS = "Hi-Fi TTS", r"(92|6097|6670|6671|8051|9017|9136|11614|11697|12787)_.+"
 PROVENANCE = "Hi-Fi TTS (E. Bakhturina and others, NVIDIA; LibriVox readers); CC BY 4.0"
 
 _NAME = re.compile(r"(?P<reader>\d+)_manifest_(clean|other)_(?P<part>train|dev|test)")

@@ -45,7 +45,8 @@ def read(source: Path, config: CorpusConfig) -> Found:
             val |= {row.id} if aside else set()
         for voice in sorted({row.speaker or "" for row in rows[name]}):
             homes[voice].append(name)
-        found.notes.append(f"{name}: {corpus.info.get('provenance', 'of unknown provenance')}")
+        whose = corpus.info.get("provenance") or "of unknown provenance"
+        found.notes.append(f"{corpus.info.get('title') or name}: {whose}")
     clashing = sum(n > 1 for n in count.values())
     if clashing:
         found.notes.append(f"{clashing} ids were in more than one corpus and have been prefixed by the folder's name")

@@ -19,6 +19,7 @@ from nemo_ext.corpus.found import Found, audio_files, clean_text, read_text, wan
 from nemo_ext.corpus.recipes._pairs import pair, texts_of_files
 
 LANGUAGE = "en"
+LAYOUT, IDS = "LibriSpeech", r"\d+-\d+-\d{4}|\d+_\d+_\d{6}_\d{6}"
 PROVENANCE = "LibriSpeech / LibriTTS (V. Panayotov, H. Zen and others; LibriVox readers); CC BY 4.0"
 
 

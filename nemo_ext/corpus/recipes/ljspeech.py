@@ -30,7 +30,8 @@ from nemo_ext.corpus.manifest import Dropped
 from nemo_ext.types import Utterance
 
 LANGUAGE = "en"
-PROVENANCE = "LJSpeech layout; LJSpeech 1.1 itself is public domain (K. Ito, L. Johnson, 2017)"
+LAYOUT, IDS = "LJSpeech", r"LJ\d{3}-\d{4}"
+PROVENANCE = "LJSpeech 1.1 (K. Ito, L. Johnson, 2017); public domain"
 
 
 def read(source: Path, config: CorpusConfig) -> Found:

@@ -19,6 +19,7 @@ from nemo_ext.corpus.found import Found, audio_files, wanted
 from nemo_ext.corpus.recipes._pairs import pair, texts_of_files, texts_of_table
 
 LANGUAGE = "en"
+LAYOUT, IDS = "VCTK", r"[ps]\d{1,3}_\d{3}"
 PROVENANCE = "CSTR VCTK Corpus (C. Veaux, J. Yamagishi, K. MacDonald, University of Edinburgh); CC BY 4.0"
 
 _FOLDERS = ("wav48_silence_trimmed", "wav48", "wav")
