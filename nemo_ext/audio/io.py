@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from nemo_ext.audio import mp3, wav
+from nemo_ext.audio import flac, mp3, wav
 from nemo_ext.audio.channels import downmix
 from nemo_ext.errors import NemoExtError
 from nemo_ext.untrusted import open_regular
@@ -24,7 +24,6 @@ from nemo_ext.untrusted import open_regular
 MOST_SAMPLES = 1 << 27  # of all channels, read at once: 512 MiB; 50 minutes in mono at 44.1 kHz
 _RATES = (1000, 768_000)  # Hz
 _MOST_CHANNELS = 32
-_UNTOLD = (1 << 63) - 1  # libsndfile's number of samples where a header tells none
 _MOST_SECONDS = 24 * 3600
 
 
@@ -45,7 +44,7 @@ class AudioInfo:
 def info(path: str | Path) -> AudioInfo:
     """What the header of the audio file at ``path`` says, once it is plausible; the samples are not decoded.
 
-    The samples of a WAV that was recorded to a pipe are counted by the file's size, those of an MP3 by its frames.
+    The samples of a WAV that was recorded to a pipe are counted by the file's size, of a FLAC or MP3 by its frames.
 
     Raises:
         NemoExtError: no such file, no regular one, not audio, or a header that no recording has.
@@ -104,6 +103,8 @@ def _decoder(raw: BinaryIO) -> soundfile.SoundFile:
         struct.pack_into("<I", content, begin - 4, size - begin)
         struct.pack_into("<I", content, 4, size - 8)
         return soundfile.SoundFile(io.BytesIO(content))
+    if flac.tells_no_length(os.pread(descriptor, 26, 0)):
+        return soundfile.SoundFile(io.BytesIO(flac.counted(_content(descriptor, size))))
     if mp3.may_be(os.pread(descriptor, 3, 0)):
         there = mp3.frames(data := _content(descriptor, size))
         if there and not there.counted:
@@ -128,11 +129,6 @@ def _check_plausible(file: soundfile.SoundFile, path: str | Path) -> None:
         raise NemoExtError(f"{path} cannot be read as audio: its header tells {file.samplerate} Hz")
     if not 1 <= file.channels <= _MOST_CHANNELS:
         raise NemoExtError(f"{path} cannot be read as audio: its header tells {file.channels} channels")
-    if file.frames == _UNTOLD:
-        raise NemoExtError(
-            f"{path} cannot be read as audio: its header tells no length, as of a FLAC written to a pipe; "
-            "write it to a file: ffmpeg -i OLD.flac NEW.flac"
-        )
     if not 0 <= file.frames <= _MOST_SECONDS * file.samplerate:
         hours = file.frames / file.samplerate / 3600
         raise NemoExtError(f"{path} cannot be read as audio: its header tells {hours:.3g} hours of sound")

@@ -37,7 +37,7 @@ def test_disk_is_what_a_checkpoint_and_a_model_take(toy, options, finished):
     model = (finished / "model.nemo").stat().st_size
     fresh = preflight.disk_needed(built.model, finished.parent, keep=2) - preflight._LOGS
     # a toy's files are half names and settings
-    assert (3 * checkpoint + 2 * model) / 3 < fresh < 3 * checkpoint + 2 * model
+    assert (3 * checkpoint + 3 * model) / 3 < fresh < 3 * checkpoint + 3 * model
     there = preflight.disk_needed(built.model, finished, keep=2) - preflight._LOGS
     assert there < fresh - checkpoint
 
@@ -127,7 +127,7 @@ def test_minutes_become_steps_and_stay(toy, tmp_path, capfd):
     minutes = ("trainer.max_minutes=0.03", "trainer.measure_seconds=0.3")
     toy(out, *minutes)
     steps = preflight_speed(out).steps_for(1.8, val_every=1000)
-    assert [p.name for p in (out / "checkpoints").iterdir()] == [f"step={steps}.ckpt"]
+    assert [p.name for p in (out / "checkpoints").glob("step=*")] == [f"step={steps}.ckpt"]
     capfd.readouterr()
     toy(out, *minutes)
     assert f"finished: {steps} of {steps} steps are done" in capfd.readouterr().err
