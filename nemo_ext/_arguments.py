@@ -97,8 +97,10 @@ def _hydra_value(name: str, override: str) -> Any:
     try:
         parsed = OverridesParser.create().parse_override(override)
         swept = parsed.is_sweep_override()
-    except HydraException as error:
+    # ValueError: of numbers of thousands of digits, which Python does not read; RecursionError: of lists within lists
+    except (HydraException, ValueError, RecursionError) as error:
         text = override.partition("=")[2]
+        text = text if len(text) <= 200 else f"{text[:60]}..."
         raise UsageError(f"{name}= cannot be read: put the value in quotes of its own, {name}='\"{text}\"'") from error
     if swept:
         raise UsageError(

@@ -187,7 +187,7 @@ def build(cls: Any, config: Mapping[str, Any], path: Path, weights: Mapping[str,
         with _quietly(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about initialising what has no elements
             with torch.random.fork_rng(devices=[]), _at_most(weights), torch.device("meta"):
-                cls(OmegaConf.create(settings))
+                cls(OmegaConf.create(_without_long_lists(settings)))
         with _quietly():
             return cls(OmegaConf.create(settings))
     except NemoExtError as error:
@@ -195,6 +195,16 @@ def build(cls: Any, config: Mapping[str, Any], path: Path, weights: Mapping[str,
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise NemoExtError(f"{where} makes no model: {type(error).__name__} {reason[:240]}") from error
+
+
+def _without_long_lists(settings: dict[str, Any]) -> dict[str, Any]:
+    """``settings`` with one voice and no lexicon, which are bounded and take OmegaConf seconds."""
+    short = dict(settings)
+    if isinstance(voices := settings.get("voices"), list):
+        short["voices"] = voices[:1]
+    if isinstance(text := settings.get("text"), dict) and "lexicon_entries" in text:
+        short["text"] = {**text, "lexicon_entries": {}}
+    return short
 
 
 def load(model: Any, weights: Mapping[str, torch.Tensor], path: Path) -> None:

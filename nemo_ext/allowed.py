@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nemo_ext.errors import NemoExtError
-from nemo_ext.untrusted import shown
+from nemo_ext.untrusted import nodes, shown
 
 _TTS, _ASR = "nemo.collections.tts", "nemo.collections.asr"
 _TOKENIZERS = "nemo.collections.common.tokenizers.text_to_speech.tts_tokenizers"
@@ -29,6 +29,7 @@ class Part:
     files: tuple[str, ...] = ()  # settings that name an artifact of the archive
     left_out: tuple[str, ...] = ()  # settings of the machine or the training that wrote it: not taken over
     only: tuple[str, ...] = ()  # where there are any: every other setting is left out
+    long: tuple[str, ...] = ()  # settings that may have thousands of entries
     model: bool = False  # a whole model, whose configuration names its own class as `target`
 
 
@@ -106,6 +107,7 @@ FASTPITCH = Part(
         ),
     },
     left_out=_OF_TRAINING,
+    long=("voices", "text"),
     model=True,
 )
 VOCOS = Part(parts={"optim": _OPTIM}, left_out=_OF_TRAINING, model=True)
@@ -146,6 +148,8 @@ _NAMED_IN_TRAINING = re.compile(
     r"(torch\.optim|nemo\.collections\.(tts|asr|common)\.(data|losses|tokenizers|g2p|torch|parts\.utils\.callbacks|"
     r"parts\.utils\.tts_dataset_utils|modules)|nemo_text_processing\.(g2p|text_normalization))(\.[A-Za-z_]\w*)+"
 )
+_MOST_VALUES = 5000  # of settings; a model has some hundreds
+_MOST_OF_LONG = 40_000  # of voices and text: 2,800 voices, or 20,000 words of a lexicon
 _CLASS_KEYS = ("_target_", "target", "cls", "class_path")
 
 
@@ -155,10 +159,29 @@ def checked(config: Mapping[str, Any], part: Part, where: str) -> tuple[dict[str
     ``config`` consists of plain containers, ``where`` names its source in messages.
 
     Raises:
-        NemoExtError: it names a class at a place where a model of this kind has none, or another one than it may have.
+        NemoExtError: it names a class at a place where a model of this kind has none, or another one than it may have,
+            or has more values than any model.
     """
     files: dict[str, str] = {}
-    return _checked(config, part, where, "", files), files
+    kept = _checked(config, part, where, "", files)
+    for long, most in ((False, _MOST_VALUES), (True, _MOST_OF_LONG)):
+        if (count := _count(kept, part, long)) > most:
+            raise NemoExtError(
+                f"{where} has {count} values {'of voices and text' if long else 'beside voices and text'}, more than "
+                f"the {most} that a model has: it is not loaded"
+            )
+    return kept, files
+
+
+def _count(config: Mapping[str, Any], part: Part, long: bool) -> int:
+    """Values of the settings that may be ``long``, or of all others: OmegaConf takes a second for some thousands."""
+    count = 0
+    for key, value in config.items():
+        if key in part.parts and isinstance(value, Mapping):
+            count += _count(value, part.parts[key], long)
+        elif (key in part.long) == long:
+            count += sum(1 for _ in nodes(value))
+    return count
 
 
 def _checked(config: Mapping[str, Any], part: Part, where: str, place: str, files: dict[str, str]) -> dict[str, Any]:

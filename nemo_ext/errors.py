@@ -9,9 +9,12 @@ from collections.abc import Iterable
 class NemoExtError(Exception):
     """Something the user can put right.
 
-    The message is one line: it names the thing and the remedy. The command line prints it
-    without a traceback and exits with status 1.
+    The message is one line: it names the thing and the remedy. The command line prints it without a traceback and exits
+    with status 1. Line breaks in it become blanks: names and texts in it come from files that anybody may have written.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(" ".join(str(message).splitlines()))
 
 
 class UsageError(NemoExtError):

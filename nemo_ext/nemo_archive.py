@@ -7,6 +7,7 @@ may read the environment, are refused.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import itertools
@@ -25,7 +26,8 @@ if TYPE_CHECKING:  # whoever only reads the configuration needs no torch
     from torch import Tensor
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
-_MOST_WEIGHTS = 8 << 30  # bytes
+_MOST_WEIGHTS = 1 << 30  # bytes: 268 million weights; the largest model here has a fifth
+_MOST_HEADER = 1 << 20  # bytes
 _MOST_CONFIG = 4 << 20  # bytes
 _MOST_OF_ANOTHER = 256 << 20  # bytes of an artifact
 _MOST_MEMBERS = 1000
@@ -64,12 +66,14 @@ def read(path: str | Path) -> NemoArchive:
     from nemo_ext import torch_file
 
     path = Path(path).expanduser().resolve()
-    files = dict(_members(path))
-    for needed in (CONFIG, WEIGHTS):
-        if needed not in files:
-            raise NemoExtError(f"{path} holds no {needed}, so it is no model: give a whole .nemo file")
-    config = _config(files.pop(CONFIG), path)
-    found = torch_file.weights(files.pop(WEIGHTS), f"the weights in {path}")
+    with _opened(path) as (archive, members):
+        for needed in (CONFIG, WEIGHTS):
+            if needed not in members:
+                raise NemoExtError(f"{path} holds no {needed}, so it is no model: give a whole .nemo file")
+        config = _config(_content(archive, members.pop(CONFIG), path), path)
+        # where it lies: what is no file of torch's is refused before its bytes are in memory
+        found = torch_file.weights(_weights(archive, members.pop(WEIGHTS), path), f"the weights in {path}")
+        files = {name: _content(archive, member, path) for name, member in members.items()}
     return NemoArchive(path, config, found, files)
 
 
@@ -80,39 +84,66 @@ def read_config(path: str | Path) -> dict[str, Any]:
         NemoExtError: as `read`.
     """
     path = Path(path).expanduser().resolve()
-    for name, content in _members(path, frozenset({CONFIG})):
-        if name == CONFIG:
-            return _config(content, path)
-    raise NemoExtError(f"{path} holds no {CONFIG}, so it is no model: give a whole .nemo file")
+    with _opened(path) as (archive, members):
+        if CONFIG not in members:
+            raise NemoExtError(f"{path} holds no {CONFIG}, so it is no model: give a whole .nemo file")
+        return _config(_content(archive, members[CONFIG], path), path)
 
 
-def _members(path: Path, wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
-    """The files in the archive by name; only those of ``wanted``, where it is given."""
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]]:
+    """The archive at ``path`` and the files in it by name."""
     damaged = NemoExtError(f"{path} cannot be restored: it is no .nemo file, or a damaged one; copy it again")
-    seen: set[str] = set()
     with open_regular(path, "model") as file:
         try:
-            with tarfile.open(fileobj=_unpacked(file, path), mode="r:") as archive:
+            reader = _Headers(file, path)
+            with tarfile.open(fileobj=reader, mode="r:") as archive:
+                members: dict[str, tarfile.TarInfo] = {}
                 for count, member in enumerate(archive, 1):
                     if count > _MOST_MEMBERS:
                         raise NemoExtError(f"{path} holds more than {_MOST_MEMBERS} files, as no NeMo writes: not read")
                     if member.isdir():
                         continue
                     name = _name(member, path)
-                    if name in seen:
+                    if name in members:
                         raise NemoExtError(f"{path} holds '{name[:80]}' twice, as no NeMo writes: it is not read")
-                    seen.add(name)
-                    if wanted is None or name in wanted:
-                        yield name, _bytes(archive, member, name, path)
+                    most = {CONFIG: _MOST_CONFIG, WEIGHTS: _MOST_WEIGHTS}.get(name, _MOST_OF_ANOTHER)
+                    if member.size > most:
+                        raise NemoExtError(
+                            f"{path}: '{name[:80]}' has {member.size >> 20} MiB, more than any model's: it is not read"
+                        )
+                    members[name] = member
+                reader.most = None
+                yield archive, members
         except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RecursionError) as error:
             raise damaged from error
 
 
-def _unpacked(file: BinaryIO, path: Path) -> BinaryIO:
-    packed = file.read(2) == b"\x1f\x8b"
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    return io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=file), size * _MOST_PACKED, path)) if packed else file
+class _Headers(io.RawIOBase):
+    """A file of which no more than ``most`` bytes are read at once: a header of an archive may claim any size."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self.packed = file.read(2) == b"\x1f\x8b"
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        if self.packed:
+            file = io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=file), size * _MOST_PACKED, path))
+        self._file, self._path = file, path
+        self.most: int | None = _MOST_HEADER
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        if self.most is not None and not 0 <= size <= self.most:
+            raise NemoExtError(f"{self._path} has a header of {size >> 20} MiB, as no NeMo writes: it is not read")
+        return self._file.read(size)
 
 
 class _Bounded(io.RawIOBase):
@@ -157,18 +188,25 @@ def _name(member: tarfile.TarInfo, path: Path) -> str:
     return str(name)
 
 
-def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, path: Path) -> bytes:
-    most = {CONFIG: _MOST_CONFIG, WEIGHTS: _MOST_WEIGHTS}.get(name, _MOST_OF_ANOTHER)
-    if member.size > most:
-        raise NemoExtError(
-            f"{path}: '{member.name[:80]}' has {member.size >> 20} MiB, more than any model's: it is not read"
-        )
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
     file = archive.extractfile(member)
     assert file is not None
     content = file.read(member.size)
     if len(content) != member.size:
         raise NemoExtError(f"{path} cannot be restored: it is no .nemo file, or a damaged one; copy it again")
     return content
+
+
+def _weights(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> BinaryIO:
+    """The file of the weights where it lies in the archive; out of a packed one in memory, as it is read to and fro."""
+    if archive.fileobj.packed:  # type: ignore[attr-defined]
+        return io.BytesIO(_content(archive, member, path))
+    file = archive.extractfile(member)
+    assert file is not None
+    file.seek(max(0, member.size - 1))
+    file.read(1)  # tarfile's own error where the archive ends before
+    file.seek(0)
+    return file  # type: ignore[return-value]
 
 
 # ------------------------------------------------------------------ configuration

@@ -12,7 +12,7 @@ import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -46,14 +46,14 @@ def read(path: str | Path, what: str = "checkpoint") -> Any:
         return _read(file, str(path), what)
 
 
-def weights(content: bytes, where: str) -> dict[str, Tensor]:
-    """The weights by name that ``torch.save`` wrote as ``content``; ``where`` names their source in messages.
+def weights(content: bytes | BinaryIO, where: str) -> dict[str, Tensor]:
+    """The weights by name that ``torch.save`` wrote, ``content`` or a file; ``where`` names their source in messages.
 
     Raises:
         NemoExtError: as `read`, or it holds something else than tensors by name, one that is not finite, or one that
             is larger than what is stored of it.
     """
-    found = _read(io.BytesIO(content), where, "weights")
+    found = _read(io.BytesIO(content) if isinstance(content, bytes) else content, where, "weights")
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
         raise NemoExtError(f"{where} hold something else than weights by name: get the file from a source you trust")
     named = {str(name): tensor for name, tensor in found.items()}

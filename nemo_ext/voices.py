@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from nemo_ext._options import conformed
 from nemo_ext.errors import NemoExtError
-from nemo_ext.untrusted import open_regular, parse_json
+from nemo_ext.untrusted import parse_json, read_bytes, shown, string, whole_number
 
 Vector = NDArray[np.float32]
 
@@ -40,6 +40,8 @@ WITH_THE_BASE = "trained with the base"  # who made a base voice
 # product of two such values with a normalized activation still fits.
 LARGEST = 100.0
 _MOST_BYTES = 256 << 20  # of a file that claims to be a voice
+_MOST_SLOTS = 10_000
+_MOST_VALUES = _MOST_BYTES // 4
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,30 @@ class VoiceLayout:
         return [[slot.name, list(slot.shape)] for slot in self.slots]
 
     @classmethod
-    def from_list(cls, table: Sequence[Sequence[Any]]) -> VoiceLayout:
-        """The layout that ``to_list`` wrote."""
-        return cls.of({str(name): tuple(int(n) for n in shape) for name, shape in table})
+    def from_list(cls, table: Any, where: str) -> VoiceLayout:
+        """The layout that ``to_list`` wrote; ``where`` names its source in messages.
+
+        Raises:
+            NemoExtError: it is no list of names and shapes, names one twice, or is larger than any voice.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        values = 0
+        for row in _list(table, f"{where}: layout", _MOST_SLOTS):
+            name, shape = _list(row, f"{where}: a slot of the layout", 2, least=2)
+            name = string(name, f"{where}: the name of a slot", 200)
+            place = f"{where}: the shape of {shown(name)}"
+            shape = tuple(whole_number(n, place, 1, _MOST_VALUES) for n in _list(shape, place, 8))
+            values += math.prod(shape)
+            if name in shapes or values > _MOST_VALUES:
+                raise NemoExtError(f"{place} is there twice, or larger than any voice")
+            shapes[name] = shape
+        return cls.of(shapes)
+
+
+def _list(value: Any, where: str, most: int, least: int = 0) -> list[Any]:
+    if not isinstance(value, list | tuple) or not least <= len(value) <= most:
+        raise NemoExtError(f"{where} is {shown(value)}, not a list of {least} to {most}")
+    return list(value)
 
 
 @dataclass(frozen=True)
@@ -128,11 +151,11 @@ class Provenance:
     made_by: str = ""  # WITH_THE_BASE, adapted, zero-shot, mixed, migrated
     created: str = ""  # ISO 8601
     source: str = ""  # name of the corpus, of the clip, of the voices that were mixed
-    recordings: int = 0
-    seconds: float = 0.0  # of speech
+    recordings: int = field(default=0, metadata={"least": 0})
+    seconds: float = field(default=0.0, metadata={"least": 0})  # of speech
     recordings_hash: str = ""  # over the recordings' bytes
     consent: Consent = field(default_factory=Consent)
-    steps: int = 0  # optimizer steps of the adaptation
+    steps: int = field(default=0, metadata={"least": 0})  # optimizer steps of the adaptation
 
 
 @dataclass
@@ -150,7 +173,7 @@ class _Header:
     layout_hash: str
     provenance: Provenance
     checksum: str
-    base_parameters: int = 0
+    base_parameters: int = field(default=0, metadata={"least": 0})
     header_checksum: str | None = None
 
 
@@ -243,10 +266,7 @@ def load(path: str | Path) -> Voice:
             "make the voice again, or install the version that made it"
         )
     header = conformed(_Header, about, f"{path} is no voice file, or a damaged one: its header")
-    try:
-        layout = VoiceLayout.from_list(header.layout)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise NemoExtError(f"{path} is no voice file, or a damaged one: copy it again or make it again") from error
+    layout = VoiceLayout.from_list(header.layout, f"{path} is no voice file, or a damaged one")
     if "vector" not in tensors or "consent" not in about["provenance"]:
         raise NemoExtError(f"{path} is no voice file, or a damaged one: it lacks its vector, or who agreed to it")
     voice = Voice(
@@ -402,10 +422,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Vector]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    with open_regular(path, "voice file") as file:
-        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
-            raise NemoExtError(f"{path} is too large for a voice file: is it a model? give it as acoustic=")
-        content = file.read(_MOST_BYTES)
+    try:
+        content = read_bytes(path, _MOST_BYTES, "voice file")
+    except NemoExtError as error:
+        too_large = path.is_file() and path.stat().st_size > _MOST_BYTES
+        raise NemoExtError(f"{error}{'; is it a model? give it as acoustic=' if too_large else ''}") from error
     damaged = f"{path} is no voice file, or a damaged one: copy it again or make it again"
     try:
         tensors = from_bytes(content)

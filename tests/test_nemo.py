@@ -13,7 +13,7 @@ from nemo_ext import _nemo, nemo_archive
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.vocoder.hifigan import HifiGan
 from nemo_ext.models.vocoder.vocos import Vocos
-from nemo_ext.types import MelSpec
+from nemo_ext.types import BaseVoice, MelSpec
 from tests.models.acoustic.test_fastpitch import make
 
 WRITES = "nemo.collections.asr.parts.utils.manifest_utils.write_manifest"  # a function that NeMo's own list admits
@@ -159,6 +159,22 @@ def test_a_cache_folder_of_another_machine_is_not_made(saved, tmp_path):
 )
 def test_sizes_are_not_believed(saved, tmp_path, kind, key, value):
     refused(saved[kind], key, value, tmp_path / "evil.nemo", "evil.nemo")
+
+
+@pytest.mark.parametrize("key", ["x", "optim.x", "input_fft.x", "voices", "text.lexicon_entries", "voice_adapters.x"])
+def test_more_values_than_a_model_has_are_refused_before_any_is_made(saved, tmp_path, key, monkeypatch):
+    """OmegaConf takes a second for a few thousand values, and NeMo hands them to it several times."""
+    monkeypatch.setattr(_nemo, "build", None)
+    refused(saved["fastpitch"], key, list(range(45_000)), tmp_path / "evil.nemo", r"more than the \d+ that a model has")
+
+
+def test_all_voices_and_the_lexicon_come_back(tmp_path):
+    """Of which the model that is made to see its size has one, and none."""
+    model = make(voices=[BaseVoice(f"v{i}", "en", 200.0, 30.0) for i in range(20)])
+    model.cfg.text.lexicon_entries = {"qux": "kwux"}
+    restored = _nemo.restore(_nemo.save(model, tmp_path / "many.nemo"))
+    assert [voice.name for voice in restored.voices] == [f"v{i}" for i in range(20)]
+    assert restored.cfg.text.lexicon_entries == {"qux": "kwux"}
 
 
 def test_weights_of_another_model_are_refused(saved, tmp_path):

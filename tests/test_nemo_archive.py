@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 
 import pytest
 import torch
@@ -166,3 +167,46 @@ def test_what_is_missing_is_named(tmp_path, missing):
                 archive.addfile(member, io.BytesIO(content))
     with pytest.raises(NemoExtError, match=f"holds no {missing}"):
         nemo_archive.read(path)
+
+
+def _claims(path, kind, size):
+    """An archive whose first header tells that ``size`` bytes follow; they are a hole in the file."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = kind, size
+    path.write_bytes(header.tobuf(tarfile.GNU_FORMAT))
+    os.truncate(path, 512 + size + 1024)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_of_gigabytes_is_not_read(tmp_path, kind):
+    path = tmp_path / "a.nemo"
+    _claims(path, kind, 3 << 30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(NemoExtError, match=r"has a header of 3072 MiB, as no NeMo writes"):
+            nemo_archive.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [1000 << 20, 3 << 30])
+def test_weights_that_are_a_hole_are_not_read(tmp_path, size):
+    """What is no file of torch's is refused where it lies."""
+    path = tmp_path / "a.nemo"
+    with tarfile.open(path, "w") as archive:
+        config = tarfile.TarInfo(nemo_archive.CONFIG)
+        config.size = 2
+        archive.addfile(config, io.BytesIO(b"{}"))
+        weights = tarfile.TarInfo(nemo_archive.WEIGHTS)
+        weights.size = size
+        at = archive.offset + 512
+        archive.addfile(weights, None)
+    os.truncate(path, at + size + 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(NemoExtError, match=r"more than any model's|no file of torch\.save"):
+            nemo_archive.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

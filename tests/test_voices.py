@@ -244,7 +244,7 @@ def test_the_layout_is_an_interface() -> None:
     """Its hash stands in files that exist: if this changes, they cannot be read any more."""
     assert LAYOUT.hash == "00dbaec59a88f9bb"
     assert [slot.offset for slot in LAYOUT.slots] == [0, 8, 24]
-    assert VoiceLayout.from_list(json.loads(json.dumps(LAYOUT.to_list()))) == LAYOUT
+    assert VoiceLayout.from_list(json.loads(json.dumps(LAYOUT.to_list())), "it") == LAYOUT
     renamed = VoiceLayout.of({"embedding": (8,), "encoder.1.ff/film": (2, 8), "encoder.0.ff/up": (8, 4)})
     turned = VoiceLayout.of({"embedding": (8,), "encoder.0.ff/film": (2, 8), "encoder.0.ff/up": (4, 8)})
     assert len({LAYOUT.hash, renamed.hash, turned.hash}) == 3
@@ -366,3 +366,40 @@ def test_how_a_voice_is_told() -> None:
     assert str(make(provenance=Provenance(voices.WITH_THE_BASE))) == "'anna'"
     assert str(make(provenance=Provenance("zero-shot"))) == "'anna' (zero-shot; consent: unknown)"
     assert str(make()) == "'anna' (adapted; consent: Anna, 2026-05-01, for books)"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"a": [1]},
+        [["a", [1]], ["a", [1]]],
+        [["a", [-1]], ["b", [5]]],
+        [["a", [2.0]]],
+        [["a", [True]]],
+        [["a", ["2"]]],
+        [["a", [2], 0]],
+        [[7, [2]]],
+        [["a", [1 << 20, 1 << 20]]],
+        [["a", [1] * 9]],
+        [["x" * 1000, [1]]],
+        [[f"{i}", [1]] for i in range(10_001)],
+    ],
+)
+def test_a_layout_is_a_list_of_names_and_sizes(table: Any) -> None:
+    with pytest.raises(NemoExtError, match="it: "):
+        VoiceLayout.from_list(table, "it")
+
+
+@pytest.mark.parametrize("change", [{"recordings": -1}, {"seconds": -1.0}, {"steps": -5}, {"recordings": True}])
+def test_counts_of_a_header_are_counts(change: dict[str, Any], tmp_path: Path) -> None:
+    voice = make()
+    voice.provenance = dataclasses.replace(voice.provenance, **change)
+    voices.save(voice, tmp_path / "a.voice")
+    with pytest.raises(NemoExtError, match=next(iter(change))):
+        voices.load(tmp_path / "a.voice")
+
+
+def test_memory_of_a_process_is_no_voice() -> None:
+    """A regular file, says the system, of no size, which cannot be read."""
+    with pytest.raises(NemoExtError, match=r"voice file .*/mem cannot be (read|opened)"):
+        voices.load("/proc/self/mem")

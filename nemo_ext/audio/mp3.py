@@ -17,6 +17,7 @@ _KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _RATES = (44100, 48000, 32000)  # Hz, of MPEG-1; MPEG-2 has half of it, MPEG-2.5 a quarter
 _TAG_BYTES = 48  # header, the longest side information, "Xing", flags and a number of frames
+_MOST_MISSES = 500_000  # bytes that might have begun a frame and did not: pictures in tags have some thousands
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def rewritten(data: bytes, of: Frames) -> bytes:
 
 def _walk(data: bytes) -> Iterator[tuple[int, _Header]]:
     """Where each whole frame begins, and its header; tags and rubbish between frames are passed over."""
-    at, sure = 0, False
+    at, sure, misses = 0, False, 0
     while 0 <= at <= len(data) - 4:
         if data[at : at + 3] == b"ID3" and len(data) >= at + 10:
             a, b, c, d = data[at + 6 : at + 10]
@@ -114,6 +115,9 @@ def _walk(data: bytes) -> Iterator[tuple[int, _Header]]:
             yield at, header
             at, sure = behind, True
         else:
+            misses += 1
+            if misses > _MOST_MISSES:
+                raise NemoExtError("an MP3 with more rubbish than frames: convert it to WAV")
             at, sure = data.find(b"\xff", at + 1), False
 
 

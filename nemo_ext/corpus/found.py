@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from nemo_ext import untrusted
 from nemo_ext.corpus.manifest import Dropped
@@ -106,42 +107,49 @@ def _first_time(where: str, name: str, seen: set[tuple[int, int]]) -> bool:
 def find_audio(stem: Path) -> Path | None:
     """The recording ``stem`` + a known suffix, or None. ``stem`` may carry its suffix already.
 
-    Names that look the same are the same: composed or decomposed letters (macOS), a byte order mark or none.
+    Names that look the same are the same: composed or decomposed letters (macOS), a byte order mark or none. Folders
+    are listed once: a table may name a hundred thousand recordings that are not there.
     """
-    known = stem.suffix.lower() in AUDIO_SUFFIXES
-    candidates = [stem] if known else []
-    candidates += [stem.with_name(stem.name + spelt) for suffix in AUDIO_SUFFIXES for spelt in (suffix, suffix.upper())]
-    found = next((path for path in candidates if os.path.isfile(path)), None)
-    return found or next((path for path in map(_in_another_form, candidates) if path), None)
-
-
-def _in_another_form(path: Path) -> Path | None:
-    """The file that is meant by ``path``, whose name or a folder's of which may be written in another form."""
-    if str(path).isascii() and not os.path.isdir(path.parent):
+    wanted = [stem.name] if stem.suffix.lower() in AUDIO_SUFFIXES else []
+    wanted += [stem.name + spelt for suffix in AUDIO_SUFFIXES for spelt in (suffix, suffix.upper())]
+    folder = stem.parent if os.path.isdir(stem.parent) else _folder_in_another_form(stem.parent)
+    if folder is None:
         return None
-    here = Path(path.anchor or ".")
+    names = _names(str(folder))
+    spelt_so = (name for name in wanted if name in names.all)
+    meant = (names.plain[name] for name in map(plain_name, wanted) if name in names.plain)
+    return next((folder / name for name in (*spelt_so, *meant) if os.path.isfile(folder / name)), None)
+
+
+def _folder_in_another_form(path: Path) -> Path | None:
+    """The folder that is meant by ``path``, whose name or that of one above may be written in another form."""
+    if str(path).isascii():
+        return None
+    here = path.anchor or "."
     for part in path.parts[1:] if path.anchor else path.parts:
-        if os.path.lexists(here / part):
-            here /= part
-            continue
-        name = _names(str(here)).get(plain_name(part))
+        name = part if os.path.lexists(os.path.join(here, part)) else _names(here).plain.get(plain_name(part))
         if name is None:
             return None
-        here /= name
-    return here if os.path.isfile(here) else None
+        here = os.path.join(here, name)
+    return Path(here) if os.path.isdir(here) else None
+
+
+class _Names(NamedTuple):
+    all: frozenset[str]
+    plain: dict[str, str]  # those that have more than ASCII in them, by their plain form
 
 
 @functools.lru_cache(maxsize=64)
-def _names_of(folder: str, _changed: int) -> dict[str, str]:
-    return {plain_name(name): name for name in sorted(os.listdir(folder), reverse=True) if not name.isascii()}
+def _names_of(folder: str, _changed: int) -> _Names:
+    names = sorted(os.listdir(folder), reverse=True)
+    return _Names(frozenset(names), {plain_name(name): name for name in names if not name.isascii()})
 
 
-def _names(folder: str) -> dict[str, str]:
-    """The names in ``folder`` that have more than ASCII in them, by their plain form."""
+def _names(folder: str) -> _Names:
     try:
         return _names_of(folder, os.stat(folder).st_mtime_ns)
     except (OSError, ValueError):
-        return {}
+        return _Names(frozenset(), {})
 
 
 def unlisted(recordings: Iterable[Path], listed: Iterable[Path], source: Path) -> list[Dropped]:

@@ -28,7 +28,7 @@ from nemo_ext._options import conformed
 from nemo_ext.errors import NemoExtError
 from nemo_ext.runtime.session import EngineFile, Port
 from nemo_ext.types import BaseVoice, MelSpec
-from nemo_ext.untrusted import inside, number, read_json, whole_number
+from nemo_ext.untrusted import inside, number, read_json, shown, string, whole_number
 from nemo_ext.voices import VoiceLayout
 
 FORMAT = 1  # raise it when the meaning of a bundle changes
@@ -154,28 +154,28 @@ def read(folder: str | Path) -> Bundle:
         told = read_json(folder / INDEX, _MOST_INDEX, "bundle's index")
     except NemoExtError as error:
         raise NemoExtError(f"{folder / INDEX} cannot be read: export the bundle again ({error})") from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    if not isinstance(told, dict) or told.get("format") != FORMAT or told["format"] is True:
         found = told.get("format") if isinstance(told, dict) else None
         raise NemoExtError(
             f"{folder} is a bundle of format {found}, and this version reads format {FORMAT}: export it again"
         )
     try:
-        layout = VoiceLayout.from_list(told["layout"])
+        layout = VoiceLayout.from_list(told["layout"], INDEX)
         bundle = Bundle(
             dir=folder,
-            name=str(told["name"]),
+            name=string(told["name"], "name"),
             mel=conformed(MelSpec, told["mel"], "mel"),
-            base_hash=str(told["base_hash"]),
+            base_hash=string(told["base_hash"], "base_hash", 200),
             layout=layout,
             style_size=whole_number(told["style_size"], "style_size", 0, 65_536),
-            energy=told["energy"] is True,
+            energy=_flag(told["energy"], "energy"),
             base_voices=[conformed(BaseVoice, voice, "base_voices") for voice in told["base_voices"]],
             graphs={str(name): Graph.from_json(graph) for name, graph in told["graphs"].items()},
             engines=[Engine.from_json(engine) for engine in told["engines"]],
             vocoder_bf16_db=None if (db := told.get("vocoder_bf16_db")) is None else number(db, "vocoder_bf16_db"),
             made_with=dict(told["made_with"]),
             licences=dict(told["licences"]),
-            files={str(k): str(v) for k, v in told["files"].items()},
+            files={name: string(digest, f"hash of {shown(name)}", 200) for name, digest in told["files"].items()},
         )
         if told["layout_hash"] != layout.hash:
             raise ValueError
@@ -191,6 +191,12 @@ def read(folder: str | Path) -> Bundle:
     except NemoExtError as error:
         raise NemoExtError(f"{folder / INDEX} names files outside the bundle: do not use it ({error})") from error
     return bundle
+
+
+def _flag(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise NemoExtError(f"{where} is {shown(value)}, not true or false")
+    return value
 
 
 def verify(folder: str | Path) -> tuple[Bundle, list[str]]:

@@ -80,6 +80,8 @@ def read_style(folder: Path, size: int, n_mels: int) -> StyleAssets:
         raise NemoExtError(f"{path} cannot be read: export the bundle again") from error
     fits = all(v.shape == (size,) for v in named.values()) and values.ndim == 2 and values.shape[1] == size
     fits = fits and deviation.shape == (n_mels,) and spread.size == 1
+    fits = fits and all(v.dtype == np.float32 for v in tensors.values())
+    fits = fits and bool((deviation >= 0).all() and (spread >= 0).all())
     if not fits or any(not np.isfinite(v).all() or np.abs(v).max(initial=0) > LARGEST for v in tensors.values()):
         raise NemoExtError(f"{path} does not belong to this model, or is damaged: export the bundle again")
     return StyleAssets(named, values, deviation, float(spread.reshape(())))

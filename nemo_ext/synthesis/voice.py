@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_ext import model_files, voices
-from nemo_ext.console import loading, tell
+from nemo_ext.console import loading, printable, tell
 from nemo_ext.errors import NemoExtError, nearest
 from nemo_ext.synthesis.config import VoiceConfig
 from nemo_ext.voices import FORMAT, SUFFIX, Voice, VoiceLayout
@@ -170,5 +170,5 @@ def _duration(seconds: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without control characters: a stranger's file must not speak to the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+    """On one line, with whatever would steer a terminal written out: the file is anybody's."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")

@@ -76,3 +76,11 @@ def test_two_rates_in_one_file_are_refused(whole: bytes, tmp_path: Path) -> None
     (tmp_path / "c.mp3").write_bytes(whole + (tmp_path / "b.mp3").read_bytes())
     with pytest.raises(NemoExtError, match=r"c\.mp3: an MP3 of 22050 Hz and 16000 Hz"):
         io.read(tmp_path / "c.mp3")
+
+
+def test_rubbish_that_looks_like_frames_is_given_up(tmp_path: Path) -> None:
+    """Ten megabytes take seconds and a hundred a minute, byte by byte."""
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"\xff\xfb" * (5 << 20))
+    with pytest.raises(NemoExtError, match="more rubbish than frames"):
+        io.info(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,6 +253,20 @@ def test_csv_with_its_defaults(tmp_path: Path, write: Write, voice: Voice) -> No
     ]
     assert reasons(result) == {"ben_3": found.NO_RECORDING, "2": found.NO_TEXT}
     assert "2" not in reasons(read("csv", tmp_path, csv=CsvOptions(unlisted=False)))
+
+
+def test_recordings_that_are_not_there_are_not_looked_for_one_by_one(
+    tmp_path: Path, write: Write, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifteen names a row were asked for before: 200,000 rows took a minute."""
+    write(tmp_path / "clips" / "one.wav", voice())
+    rows = [f"clips/missing-{i},Hello." for i in range(1000)]
+    texts({tmp_path / "metadata.csv": "\n".join(["path,text", "clips/one.wav,One.", *rows])})
+    asked, isfile = [], os.path.isfile
+    monkeypatch.setattr(os.path, "isfile", lambda path: asked.append(path) or isfile(path))
+    found = read("csv", tmp_path)
+    assert (len(found.utterances), len(found.dropped)) == (1, 1000)
+    assert sum("clips" in str(path) for path in asked) < 10
 
 
 def test_csv_with_other_columns_and_no_header(tmp_path: Path, write: Write, voice: Voice) -> None:

@@ -107,7 +107,7 @@ def test_a_strangers_name_does_not_speak_to_the_terminal(
     for asked in (f"show={tmp_path}/a.voice", f"list={tmp_path}"):
         assert main(["voice", asked]) == 0
         shown = capsys.readouterr().out
-        assert "?[2Janna?" in shown
+        assert r"\x1b[2Janna\n" in shown
         assert not [c for c in shown if c != "\n" and not c.isprintable()]
 
 
