@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from nemo_ext.audio import io
+from nemo_ext.audio.loudness import rms_db
 from nemo_ext.audio.mel import log_mel, log_mel_without_torch
 from nemo_ext.corpus.manifest import Corpus, load_corpus, write_manifest
 from nemo_ext.data.augment import Augment
@@ -294,6 +295,15 @@ def test_noise_is_in_the_mel_and_not_in_the_audio(corpus: Corpus) -> None:
         assert torch.equal(changed.audio, clean.audio)
         assert (changed.mel - clean.mel).mean() > 0.1
     assert same(list(loader), list(loader))
+
+
+def test_each_sample_has_noise_of_its_own_at_the_level_that_was_asked_for() -> None:
+    augment = Augment(noise_db=-40.0)
+    one, again, other = (augment.noise(1, 2, name, 20_000) for name in ("a", "a", "b"))
+    assert np.array_equal(one, again)
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.05
+    assert abs(np.corrcoef(one, augment.noise(1, 3, "a", 20_000))[0, 1]) < 0.05
+    assert rms_db(one) == pytest.approx(-40.0, abs=0.2)
 
 
 def test_validation_is_never_changed(corpus: Corpus) -> None:

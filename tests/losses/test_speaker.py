@@ -24,6 +24,12 @@ def test_the_margin_is_added_to_the_right_speakers_angle():
     assert additive_angular_margin(cosines, labels, 20.0, 0.2) == pytest.approx(expected.item(), rel=1e-4)
 
 
+def test_beyond_the_margin_from_the_opposite_it_is_a_straight_line():
+    cosines, labels = torch.tensor([[math.cos(3.0), 0.3]]), torch.tensor([0])  # 3.0 + 0.5 is more than pi
+    expected = F.cross_entropy(torch.tensor([[20 * (math.cos(3.0) - 0.5 * math.sin(0.5)), 20 * 0.3]]), labels)
+    assert additive_angular_margin(cosines, labels, 20.0, 0.5) == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_it_falls_all_the_way_as_the_angle_closes_and_its_gradients_are_finite():
     cosine = torch.linspace(-1.0, 1.0, 201, requires_grad=True)
     losses = torch.stack(

@@ -71,6 +71,8 @@ def test_expand_is_exact_far_beyond_what_half_precision_can_count():
 def test_average_counts_voiced_frames_only():
     values = torch.tensor([[100.0, 0.0, 200.0, 0.0, 0.0]])
     assert average_per_token(values, torch.tensor([[3, 2]])).tolist() == [[150.0, 0.0]]
+    normalised = torch.tensor([[-1.0, 0.0, -2.0, 1.0, -2.0]])  # below the voice's mean is voiced, too
+    assert average_per_token(normalised, torch.tensor([[3, 2]])).tolist() == [[-1.5, -0.5]]
 
 
 def test_a_shorter_text_does_not_see_the_batchs_longest():
@@ -90,6 +92,15 @@ def test_distance_attention_is_the_expanded_square():
     assert torch.allclose(log_probability, torch.where(mask[:, None], -0.1 * distance, -torch.inf), atol=1e-5)
     assert torch.allclose(attention.sum(-1), torch.ones(2, 8))
     assert (attention[1, :, 3] == 0).all()
+
+
+def test_the_attention_is_multiplied_by_the_prior():
+    queries, keys, prior = torch.randn(2, 5, 8), torch.randn(2, 5, 4), torch.rand(2, 8, 4)
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    alone, _ = distance_attention(queries, keys, mask, None, 0.1)
+    attention, _ = distance_attention(queries, keys, mask, prior, 0.1)
+    product = alone * prior
+    assert torch.allclose(attention, product / product.sum(-1, keepdim=True), atol=1e-5)
 
 
 def test_gather_takes_each_frames_token():

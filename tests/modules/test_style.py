@@ -135,6 +135,15 @@ def test_onnx_gives_the_same_style_for_any_batch_and_length() -> None:
         np.testing.assert_allclose(ran, model(*given).detach().numpy(), atol=1e-5)
 
 
+def test_a_reference_is_summed_up_by_mean_and_standard_deviation() -> None:
+    model, seen = encoder(), {}
+    model.drop.register_forward_hook(lambda _, inputs, output: seen.update(hidden=output))  # the last layer's stays
+    model.query.register_forward_hook(lambda _, inputs, output: seen.update(given=inputs[0]))
+    model(*references((80, 80)))
+    mean, deviation = seen["hidden"].mean(1), torch.sqrt(seen["hidden"].var(1, unbiased=False) + 1e-5)
+    torch.testing.assert_close(seen["given"], torch.cat([mean, deviation], dim=1), atol=1e-5, rtol=0)
+
+
 def test_the_bank_means_each_voice_and_lends_what_a_voice_never_spoke() -> None:
     bank = StyleBank(voices=2, n_mels=80, styles=2, size=3)
     sums = torch.tensor([[[2.0, 0, 0], [0, 6, 0]], [[0, 0, 4], [0, 0, 0]]], dtype=torch.float64)

@@ -164,6 +164,35 @@ def test_pitch_shift_is_a_factor_in_hz_and_pace_a_factor_in_frames():
         model.predict_mel(batch.tokens, batch.token_lens, voice, pitch_shift=1.0)
 
 
+def test_a_shift_and_a_range_of_the_pitch_are_kept_together():
+    model = make().eval()
+    batch = make_batch(model)
+    voice, stats = torch.stack([model.voice_vector("ada")] * 3), torch.tensor([[200.0, 30.0]] * 3)
+    asked = {"pitch_stats": stats, "pitch_shift": 12.0, "pitch_range": 0.25}
+    plain, both = (
+        model.predict_mel(batch.tokens, batch.token_lens, voice, **x) for x in ({"pitch_stats": stats}, asked)
+    )
+    spoken = plain.pitch > 0
+    expected = 2 * (200.0 + 0.25 * (plain.pitch - 200.0))
+    torch.testing.assert_close(both.pitch[spoken], expected[spoken], rtol=1e-4, atol=1e-2)
+
+
+def test_energy_is_asked_for_in_decibels_of_the_energy_itself():
+    model = make().eval()
+    batch, heard = make_batch(model), []
+    voice = torch.stack([model.voice_vector("ada")] * 3)
+    model.fastpitch.energy_emb.register_forward_pre_hook(lambda _, inputs: heard.append(torch.expm1(inputs[0])))
+    for asked in (0.0, 20.0):
+        model.predict_mel(batch.tokens, batch.token_lens, voice, energy=asked)
+    torch.testing.assert_close(heard[1], 10 * heard[0].clamp(min=0.0), rtol=1e-3, atol=1e-5)
+    assert (heard[0] > 1e-3).any()
+
+
+def test_the_sharpening_of_the_alignment_sets_in_late_and_slowly():
+    model = make(losses={"bin": 0.8, "bin_from_step": 100, "bin_warmup_steps": 50})
+    assert [model._bin_weight(step) for step in (0, 100, 125, 150, 9000)] == pytest.approx([0.0, 0.0, 0.4, 0.8, 0.8])
+
+
 def test_unknown_voice_names_the_nearest():
     with pytest.raises(NemoExtError, match="unknown voice 'Ada'; did you mean 'ada'"):
         make().voice_vector("Ada")
