@@ -188,6 +188,26 @@ def test_energy_is_asked_for_in_decibels_of_the_energy_itself():
     assert (heard[0] > 1e-3).any()
 
 
+def test_an_alignment_does_not_see_the_condition_of_the_padding():
+    model = make().eval()
+    batch = make_batch(model)
+    mask = torch.arange(12)[None] < batch.token_lens[:, None]
+    condition = torch.randn(3, 1, model.cfg.symbols_embedding_dim)
+    together = model.align(batch, mask, condition).attention
+    for row, (tokens, frames) in enumerate(zip(batch.token_lens.tolist(), batch.mel_lens.tolist(), strict=True)):
+        one = slice(row, row + 1)
+        alone = dataclasses.replace(
+            batch,
+            tokens=batch.tokens[one, :tokens],
+            token_lens=batch.token_lens[one],
+            mel=batch.mel[one, :, :frames],
+            mel_lens=batch.mel_lens[one],
+            attn_prior=batch.attn_prior[one, :frames, :tokens],
+        )
+        own = model.align(alone, mask[one, :tokens], condition[one]).attention
+        torch.testing.assert_close(together[one, :frames, :tokens], own, atol=1e-5, rtol=1e-4)
+
+
 def test_the_sharpening_of_the_alignment_sets_in_late_and_slowly():
     model = make(losses={"bin": 0.8, "bin_from_step": 100, "bin_warmup_steps": 50})
     assert [model._bin_weight(step) for step in (0, 100, 125, 150, 9000)] == pytest.approx([0.0, 0.0, 0.4, 0.8, 0.8])
