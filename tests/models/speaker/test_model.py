@@ -61,6 +61,13 @@ def test_every_parameter_gets_a_finite_gradient(speech):
         assert torch.isfinite(parameter.grad).all(), name
 
 
+def test_what_is_validated_is_the_loss_without_its_margin(speech):
+    model = make(margin=0.0).eval()
+    with torch.no_grad():
+        loss, plain, _ = model._learn(make_batch(speech))
+    assert plain.item() == pytest.approx(loss.item(), rel=1e-4)
+
+
 def test_its_logits_are_cosines_and_stocks_are_not(speech):
     """Why the loss is ours: larger directions of the speakers change stock NeMo's logits, and not what is learned."""
     model, batch = make().eval(), make_batch(speech)
