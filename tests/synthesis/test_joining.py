@@ -90,3 +90,14 @@ def test_the_ceiling_leaves_room_below_full_scale() -> None:
     assert 0.97 < float(np.abs(limited).max()) <= 0.9801  # of full scale: a later resampling may overshoot by 2 %
     just_below = voiced(1.0, 0.97)
     assert joining.limit(just_below, RATE)[0] is just_below
+
+
+def test_the_whole_is_turned_down_by_what_is_beyond_the_limiters_reach() -> None:
+    audio = np.full(2 * RATE, 0.01, np.float32)
+    audio[100] = 4.0  # 12.2 dB above the ceiling
+    limited, note = joining.limit(audio, RATE)
+    far_from_the_peak = 20.0 * np.log10(limited[-1] / audio[-1])
+    assert far_from_the_peak == pytest.approx(
+        joining.MAX_LIMITING_DB - 20.0 * np.log10(4.0 / joining.CEILING), abs=0.01
+    )
+    assert f"turned down by {-far_from_the_peak:.1f} dB" in note
