@@ -64,7 +64,7 @@ def write_riva(
         acoustic: .nemo file that the bundle was made of, for its configuration.
         vocoder: the same.
         graph: name of the graph of the Riva layout in ``bundle``.
-        voice_name: of the whole, in Riva; the name of the folder that the acoustic model came from when empty.
+        voice_name: of the whole, in Riva; the bundle's when empty.
         language: Riva's code, en-US; when empty, a command for each language that the voices speak.
         words: that go into the dictionary beside the lexicon's.
         max_batch: utterances at a time.

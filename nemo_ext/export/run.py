@@ -165,7 +165,7 @@ def describe(acoustic: Any, folder: Path, licence: str = "") -> Bundle:
 
     return Bundle(
         dir=folder,
-        name=acoustic.origin,
+        name=acoustic.title,
         mel=acoustic.mel_spec,
         base_hash=acoustic.weights_hash(),
         layout=acoustic.voice_layout,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from nemo_ext import _nemo  # before Lightning and NeMo: it keeps their imports quiet
 from nemo_ext.console import tell
@@ -84,7 +85,7 @@ def _train(config: TrainConfig, out: Path, built: Built) -> Path:
     if first_process():
         write_text(out / "config.yaml", as_yaml(config))
         if not (out / CHECKPOINTS / UNTRAINED).is_file():  # with it, checkpoints can be listened to
-            _nemo.save(_again(built), out / CHECKPOINTS / UNTRAINED)
+            _nemo.save(_again(built, out.resolve().name), out / CHECKPOINTS / UNTRAINED)
     began = time.monotonic()
     _fit(config, out, built, planned, resumed)
     _save_newest(built, out)
@@ -115,19 +116,27 @@ def _is_of(model: Path, checkpoint: Path) -> bool:
 
 def _save(built: Built, checkpoint: dict[str, Any], path: Path) -> None:
     """Write the model of ``checkpoint``, whole even where training had dealt its weights out to processes."""
-    model = _again(built)
+    model = _again(built, path.resolve().parent.name)
     model.load_state_dict(spoken_with(checkpoint))
-    parts = model.parts() if hasattr(model, "parts") else {}
-    for named in (model, *parts.values()):
+    for named in (model, *_parts(model).values()):
         name_styles(named, built.train)
-    for name, part in parts.items():
+    for name, part in _parts(model).items():
         _nemo.save(part, path.with_name(f"{name}.nemo"))  # what `nemo-ext say` and every other job takes
     _nemo.save(model, path)  # last: it tells that all is written
 
 
-def _again(built: Built) -> Any:
-    """The model as it was made, without what training adds to it."""
-    return type(built.model)(copy.deepcopy(built.model.cfg))
+def _again(built: Built, title: str) -> Any:
+    """The model as it was made, without what training adds to it; ``title`` is its name unless the options gave one."""
+    model = type(built.model)(copy.deepcopy(built.model.cfg))
+    for named in (model, *_parts(model).values()):
+        if named.cfg.get("name") == type(named).config_class().name:
+            OmegaConf.update(named.cfg, "name", title)
+    return model
+
+
+def _parts(model: Any) -> dict[str, Any]:
+    """Those of a joint model by name, which are models themselves."""
+    return model.parts() if hasattr(model, "parts") else {}
 
 
 # ------------------------------------------------------------------ preparation

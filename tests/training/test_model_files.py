@@ -42,6 +42,15 @@ def test_a_folder_is_its_model_until_the_training_has_gone_on(trained: Path) -> 
     assert model_files.find(trained) == model_files.ModelFile(trained / CHECKPOINTS / UNTRAINED, last)
 
 
+def test_a_model_is_named_by_its_training_wherever_its_file_lies(trained: Path, toy: Toy, tmp_path: Path) -> None:
+    copied = Path(shutil.copy(trained / MODEL, tmp_path / "downloaded.nemo"))
+    assert _nemo.restore(copied).title == "run"  # the name of the folder when it was trained
+    (trained / MODEL).unlink()
+    assert _nemo.restore(trained).title == "run"
+    given = toy(tmp_path / "other", "trainer.max_steps=1", "model.name=anna", model="fastpitch")
+    assert _nemo.restore(given).title == "anna"
+
+
 def test_a_checkpoint_speaks_with_the_mean_of_its_weights_as_the_model_does(trained: Path) -> None:
     model = _nemo.restore(trained)
     (trained / MODEL).unlink()
