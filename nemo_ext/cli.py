@@ -83,4 +83,6 @@ def _run(arguments: list[str]) -> None:
     if "--cfg" in options:
         print(config.as_yaml(cfg), end="")
         return
-    jobs.load(job.run)(cfg)
+    result = jobs.load(job.run)(cfg)
+    if job.then and (command := jobs.load(job.then)(cfg, result)):
+        console.tell_next(*command)

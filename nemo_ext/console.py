@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 # What moves the cursor, colours, rings, or turns the order of letters round: C0 but tab and line feed, DEL, C1, marks
@@ -24,6 +26,12 @@ def tell(*parts: object, sep: str = " ", end: str = "\n", error: bool = False) -
     """Print ``parts``, names and texts of others among them; ``error``: to standard error, at once."""
     line = printable(sep.join(map(str, parts)))
     print(line, end=end, file=sys.stderr if error else sys.stdout, flush=error)
+
+
+def tell_next(job: str, options: Mapping[str, object]) -> None:
+    """Print the command that people type next, on standard error; options that are empty are left out."""
+    words = [shlex.quote(f"{name}={value}") for name, value in options.items() if value]
+    tell("next: nemo-ext", job, *words, error=True)
 
 
 class Progress:

@@ -27,6 +27,7 @@ from nemo_ext.corpus.manifest import (
 from nemo_ext.corpus.prepare import Job, Journal, Settings, file_name, prepare_all
 from nemo_ext.corpus.splits import split
 from nemo_ext.errors import NemoExtError
+from nemo_ext.jobs import Command
 from nemo_ext.text.languages import language as find_language
 from nemo_ext.types import Utterance
 
@@ -286,3 +287,8 @@ def _summary(info: dict[str, Any]) -> str:
         f"{info['kept']} of {info['found']} utterances kept, {clock(info['seconds'])} of {info['language']} speech, "
         f"{voices} voice{'' if voices == 1 else 's'}, {info['train']} for training, {info['val']} for validation"
     )
+
+
+def then(config: CorpusConfig, _corpus: Corpus) -> Command:
+    """The command to type next."""
+    return "train", {"model": "fastpitch", "corpus": config.out, "out": f"runs/{Path(config.out).resolve().name}"}

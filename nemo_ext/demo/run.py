@@ -13,6 +13,7 @@ from nemo_ext.demo.config import DemoConfig
 from nemo_ext.demo.state import State
 from nemo_ext.demo.trainings import Training
 from nemo_ext.errors import NemoExtError
+from nemo_ext.jobs import Command
 
 if TYPE_CHECKING:
     from nemo_ext.demo.page import Chart, Phase
@@ -241,3 +242,9 @@ def _digest(paths: list[Path]) -> str:
             raise NemoExtError(f"{path} is missing: start the demo again, it is trained anew")
         found.update(path.read_bytes())
     return found.hexdigest()
+
+
+def then(cfg: DemoConfig, _page: Path) -> Command:
+    """The command to type next."""
+    models = {part: f"{cfg.out}/{part}/model.nemo" for part in ("acoustic", "vocoder")}
+    return "say", {**models, "text": "Hello.", "out": "hello.wav"}

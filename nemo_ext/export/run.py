@@ -16,6 +16,7 @@ from nemo_ext.export.bundle import INDEX, RIVA_GRAPH, VOICES, Bundle
 from nemo_ext.export.config import TARGETS, ExportConfig
 from nemo_ext.export.files import whole_folder
 from nemo_ext.export.subvoices import Tables, tables
+from nemo_ext.jobs import Command
 from nemo_ext.types import check_mels
 from nemo_ext.voices import SUFFIX, Voice
 
@@ -36,13 +37,12 @@ def export(cfg: ExportConfig) -> Path:
     out = _checked(cfg)
     began, previous = time.monotonic(), _previous(out)
     with whole_folder(out, INDEX) as folder:
-        bundle, made = _written(cfg, folder, previous, out / VOICES)
+        _, made = _written(cfg, folder, previous, out / VOICES)
     for line in made:
         tell(line.replace(str(folder), str(out)))
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) / 2**20
     spoken = len(list((out / VOICES).glob(f"*{SUFFIX}")))
     tell(f"{out}: a bundle of {size:.0f} MiB with {spoken} voices, in {clock(time.monotonic() - began)}")
-    tell(f'  nemo-ext say bundle={out} voice={bundle.base_voices[0].name} text="..." out=speech.wav')
     return out
 
 
@@ -292,3 +292,9 @@ def _riva(cfg: ExportConfig, bundle: Bundle, cast: Sequence[Voice]) -> list[str]
 
 def _say(line: str) -> None:
     tell(line, error=True)
+
+
+def then(cfg: ExportConfig, folder: Path) -> Command:
+    """The command to type next."""
+    voice = bundles.read(folder).base_voices[0].name
+    return "say", {"bundle": cfg.verify or cfg.out, "voice": voice, "text": "Hello.", "out": "hello.wav"}

@@ -14,6 +14,7 @@ from nemo_ext import model_files, nemo_archive
 from nemo_ext import voices as voice_files
 from nemo_ext.console import loading, tell
 from nemo_ext.errors import NemoExtError
+from nemo_ext.jobs import Command
 from nemo_ext.machine import existing
 from nemo_ext.migrate.config import MigrateConfig
 from nemo_ext.types import BaseVoice
@@ -214,3 +215,11 @@ def _tell(made: Migrated) -> None:
         tell(f"  voice file: {path}")
     for line in made.dropped:
         tell(f"  not carried: {line}")
+
+
+def then(_cfg: MigrateConfig, made: Migrated) -> Command:
+    """The command to type next."""
+    spoken = {"text": "Hello.", "out": "hello.wav"}
+    if made.base_voices:
+        return "say", {"acoustic": made.out, "voice": made.voices[0] if made.voices else "", **spoken}
+    return "say", {"acoustic": "ACOUSTIC.nemo", "vocoder": made.out, **spoken}

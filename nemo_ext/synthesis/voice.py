@@ -14,6 +14,7 @@ from typing import Any
 from nemo_ext import model_files, voices
 from nemo_ext.console import loading, printable, tell
 from nemo_ext.errors import NemoExtError, nearest
+from nemo_ext.jobs import Command
 from nemo_ext.synthesis.config import VoiceConfig
 from nemo_ext.voices import FORMAT, SUFFIX, Voice, VoiceLayout
 
@@ -172,3 +173,9 @@ def _duration(seconds: float) -> str:
 def _plain(text: str) -> str:
     """On one line, with whatever would steer a terminal written out: the file is anybody's."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def then(cfg: VoiceConfig, _result: object) -> Command | None:
+    """The command to type next, when a voice file was made."""
+    spoken = {"text": "Hello.", "out": "hello.wav"}
+    return ("say", {"acoustic": cfg.acoustic or "ACOUSTIC.nemo", "voice": cfg.out, **spoken}) if cfg.mix else None

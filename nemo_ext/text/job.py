@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nemo_ext.config import option
 from nemo_ext.console import clock, printable, tell
 from nemo_ext.errors import NemoExtError, NothingToSpeak
+from nemo_ext.jobs import Command
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.languages import LANGUAGES
 from nemo_ext.text.languages import language as find_language
@@ -136,3 +137,8 @@ def _compile(codes: list[str]) -> None:
         began = time.monotonic()
         folder = compiled(code)
         tell(f"{code}: grammars are in {folder} ({clock(time.monotonic() - began)})")
+
+
+def then(cfg: TextJobConfig, _result: object) -> Command | None:
+    """The command to type next, when grammars were prepared."""
+    return ("text", {"language": cfg.language, "text": "3:10"}) if cfg.action == "compile" else None

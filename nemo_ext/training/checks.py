@@ -7,18 +7,19 @@ import os
 import sys
 from pathlib import Path
 
-from nemo_ext import model_files
+from nemo_ext import model_files, nemo_archive
 from nemo_ext._options import out_of_range
 from nemo_ext.corpus.manifest import check_folder
 from nemo_ext.data.augment import Augment
 from nemo_ext.errors import NemoExtError
+from nemo_ext.jobs import Command
 from nemo_ext.machine import existing, may_have_gpu
 from nemo_ext.text.languages import language as find_language
 from nemo_ext.training.adapt_config import AdaptConfig
 from nemo_ext.training.config import TrainConfig, TrainerOptions
 from nemo_ext.training.launch import processes
 from nemo_ext.untrusted import open_regular, read_yaml
-from nemo_ext.voices import SUFFIX, Consent
+from nemo_ext.voices import SUFFIX, Consent, Voice
 
 # what a voice from one clip has no use for
 _FOR_CORPUS = ("learn", "lr", "embedding_lr", "decay", "aligner_steps", "speaker", "vocoder")
@@ -192,3 +193,26 @@ def consent(given: str) -> Consent:
             "audiobooks', or consent=unknown, which is then shown wherever the voice is"
         )
     return Consent.parse(given)
+
+
+def after_train(config: TrainConfig, model: Path) -> Command | None:
+    """The command to type next; of several processes, the first prints it."""
+    from nemo_ext.training.launch import first_process
+
+    if not first_process():
+        return None
+    spoken = {"text": "Hello.", "out": "hello.wav"}
+    if (acoustic := model.with_name("acoustic.nemo")).is_file():  # both were trained as one
+        return "say", {"acoustic": acoustic, "vocoder": model.with_name("vocoder.nemo"), **spoken}
+    made = nemo_archive.read_config(model)
+    if "voices" in made:
+        return "say", {"acoustic": config.out, **spoken}
+    if "segment_frames" in made:
+        return "say", {"acoustic": config.acoustic or "ACOUSTIC.nemo", "vocoder": config.out, **spoken}
+    return "train", {"model": "fastpitch", "model.voice_encoder": model, "corpus": "CORPUS", "out": "runs/zero-shot"}
+
+
+def after_adapt(config: AdaptConfig, _voice: Voice) -> Command:
+    """The command to type next."""
+    spoken = {"text": "Hello.", "out": f"{Path(config.out).stem}.wav"}
+    return "say", {"acoustic": config.base, "vocoder": config.vocoder, "voice": config.out, **spoken}

@@ -38,7 +38,8 @@ def test_models_become_a_bundle_with_everything(models, tmp_path, toy_export, fe
     out = tmp_path / "out" / "bundle"
     options = [*models, f"out={out}", *profile, "targets=[onnx,tensorrt_rtx,triton,riva]", "licence=CC-BY-4.0"]
     assert main(["export", *options, f"voices={tmp_path / 'voices'}", "precision=fp16"]) == 0
-    said = capsys.readouterr().out
+    said, beside = capsys.readouterr()
+    assert beside.splitlines()[-1] == f"next: nemo-ext say bundle={out} voice=ada text=Hello. out=hello.wav"
     assert "acoustic, ONNX Runtime" in said
     assert "engines/vocoder-tensorrt_rtx" in said
     assert "Triton: models acoustic" in said
