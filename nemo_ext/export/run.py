@@ -163,9 +163,11 @@ def describe(acoustic: Any, folder: Path, licence: str = "") -> Bundle:
     """A bundle of ``acoustic`` in ``folder``, still without files."""
     import torch
 
+    from nemo_ext.models.acoustic.fastpitch_config import title
+
     return Bundle(
         dir=folder,
-        name=acoustic.title,
+        name=title(acoustic),
         mel=acoustic.mel_spec,
         base_hash=acoustic.weights_hash(),
         layout=acoustic.voice_layout,

@@ -181,14 +181,6 @@ class FastPitch(Styled, FastPitchModel):  # type: ignore[misc]
             **about,
         )
 
-    @property
-    def title(self) -> str:
-        """The name that its training gave it, wherever its file lies; of one without, where it was restored from."""
-        named = str(self.cfg.get("name") or "")
-        if named and named.lower() != FastPitchConfig().name:
-            return named
-        return self.origin.removesuffix(".nemo").removesuffix("/model")
-
     def voice_vector(self, name: str) -> Tensor:
         """The voice vector ``(P,)`` of the base voice ``name``; see ``base_voice``."""
         return torch.from_numpy(self.base_voice(name).vector)

@@ -188,3 +188,11 @@ def nemo_config(cfg: DictConfig) -> DictConfig:
             "energy_predictor": predictor(),
         }
     )
+
+
+def title(model: Any) -> str:
+    """The name that its training gave ``model``, wherever its file lies; of one without, where it was restored from."""
+    named = str(model.cfg.get("name") or "")
+    if named and named.lower() != FastPitchConfig().name:
+        return named
+    return str(model.origin).removesuffix(".nemo").removesuffix("/model")
