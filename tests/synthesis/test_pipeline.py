@@ -51,7 +51,7 @@ def test_times_follow_the_durations(pipeline: Pipeline) -> None:
     # tokens lie end to end, from the beginning to half a frame before the last
     edges = [speech.tokens[0][1]] + [end for _, _, end in speech.tokens]
     assert edges[0] == 0.0
-    assert edges[-1] == pytest.approx(seconds(speech), abs=0.012)
+    assert edges[-1] == pytest.approx(seconds(speech) - 0.5 * 256 / 22050, abs=1e-5)
     np.testing.assert_allclose([start for _, start, _ in speech.tokens], edges[:-1])
 
 
@@ -123,6 +123,15 @@ def test_sentences_are_joined_with_pauses_and_without_clicks(pipeline: Pipeline)
     spread = [len(speech.mel[0]) for speech in alone]
     assert whole.mel.shape[1] * 256 == len(whole.audio)
     assert max(spread) < whole.mel.shape[1]
+
+
+def test_slower_speech_has_longer_pauses(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    cuts = joining.pause_cuts
+    monkeypatch.setattr(joining, "pause_cuts", lambda *given: (made.append(given[2]), cuts(*given))[1])
+    for pace in (0.5, 2.0):
+        pipeline.say("Seven boats. Late.", pace=pace)
+    assert made[0] == pytest.approx(4 * made[1], abs=2)
 
 
 def test_an_empty_line_is_a_longer_pause(pipeline: Pipeline) -> None:
