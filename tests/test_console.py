@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from nemo_ext import cli, console
 from nemo_ext.console import Progress, printable, tell
 
+_STEERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 EVIL = "\x1b]0;title\x07 \x1b[31mred\x9b2J \u202egnirts \ud800 \x7f"
 
 
@@ -16,6 +18,13 @@ def test_what_steers_a_terminal_is_written_out() -> None:
     assert shown.isprintable()
     assert shown == "\\x1b]0;title\\x07 \\x1b[31mred\\x9b2J \\u202egnirts \\ud800 \\x7f"
     assert printable("Grüße, 你好 👋\n\tnext line") == "Grüße, 你好 👋\n\tnext line"
+
+
+def test_every_mark_of_direction_is_written_out() -> None:
+    marks = [chr(code) for code in range(0x110000) if unicodedata.bidirectional(chr(code)) in _STEERING]
+    assert len(marks) == 9
+    for mark in [*marks, "\u061c", "\u200e", "\u200f"]:
+        assert printable(f"a{mark}b") == f"a\\u{ord(mark):04x}b"
 
 
 def test_lines_progress_and_errors_are_clean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from nemo_ext.text.sentences import split_sentences
     [
         ("en", ["Dr. Smith met Mr. J. S. Bach at 3.10 p.m. on Jan. 5.", "He left!", "Why?"]),
         ("en", ["He said no.", "Then he sat.", "It was I.", "He knew."]),
+        ("en", ["He went home .", "Then he slept."]),
         ("en", ['"Stop!" he said.', '"Now?"', "(Yes.)", "And so on…"]),
         ("en", ["The U.S. Army came at 5 a.m. sharp.", "No. 5 was last, i.e. nobody, etc.", "The end"]),
         ("de", ["Am 3. Mai kam z. B. Dr. Müller, d.h. um 3.10 Uhr.", "Im 21. Jahrhundert!", "Das ist so.", "Aha."]),
