@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from omegaconf import OmegaConf
 
 from nemo_ext import _nemo, config, voices
 from nemo_ext.cli import main
+from nemo_ext.synthesis.casting import Cast
 from nemo_ext.types import BaseVoice
 from nemo_ext.voices import Consent, Provenance
 
@@ -234,3 +237,13 @@ def test_a_voice_of_the_full_size_model_is_small(tmp_path: Path, capsys: pytest.
     assert path.stat().st_size < 1_000_000
     assert main(["voice", f"show={path}"]) == 0
     assert "181,632 values, 0.40 % of the base's 45.2M parameters, 0.73 MB" in capsys.readouterr().out
+
+
+def test_a_voice_that_was_made_again_speaks_as_it_is_now(folder: Path, tiny_acoustic: Path, tmp_path: Path) -> None:
+    cast = Cast(_nemo.restore(tiny_acoustic), tmp_path)
+    shutil.copyfile(folder / "anna.voice", tmp_path / "new.voice")
+    before = cast.find("new")
+    assert cast.find("new") is before  # read once
+    shutil.copyfile(folder / "bob.voice", tmp_path / "new.voice")
+    os.utime(tmp_path / "new.voice", ns=(1, 1))  # another time, however coarse the disk's clock is
+    assert np.array_equal(cast.find("new").vector, voices.load(folder / "bob.voice").vector)

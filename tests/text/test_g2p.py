@@ -66,6 +66,7 @@ def test_inventories_hold_what_espeak_says() -> None:
         ("don't", "D OW1 N T"),
         ("forty-two", "F AO1 R T IY0 T UW1"),
         ("giraffe's", "JH ER0 AE1 F S"),
+        ("cupboard's", "K AH1 B ER0 D Z"),
         ("u.s.", "Y UW1 EH1 S"),
         ("café", "K AH0 F EY1"),
     ],

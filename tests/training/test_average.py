@@ -1,5 +1,7 @@
 """The mean of the weights: what it is, where it is used, that a resumed run goes on with it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -39,6 +41,19 @@ def test_what_is_saved_is_the_mean_of_every_steps_weights(toy, tmp_path, monkeyp
         assert torch.equal(spoken_with(content)[name], weight)
         assert torch.equal(content["state_dict"][name], seen[-1][name])  # training went on with the weights themselves
     assert any(not torch.equal(w, seen[-1][k]) for k, w in averaged(model).items())
+
+
+def test_after_a_validation_the_weights_are_what_they_were():
+    model, average = torch.nn.Linear(2, 1, bias=False), Average(0.5)
+    first, second = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 6.0]])
+    model.weight.data.copy_(first)
+    average.on_train_start(SimpleNamespace(global_step=0), model)
+    model.weight.data.copy_(second)
+    average.on_train_batch_end(SimpleNamespace(global_step=1000), model)
+    average.on_validation_start(None, model)
+    assert torch.equal(model.weight.data, (first + second) / 2)
+    average.on_validation_end(None, model)
+    assert torch.equal(model.weight.data, second)
 
 
 def test_what_is_shown_is_what_is_saved(toy, tmp_path, monkeypatch):
