@@ -48,6 +48,7 @@ def test_a_table_is_made_of_what_a_file_gave():
         ({"ratte": 1}, "it has 'ratte', which is not known; did you mean 'rate'"),
         ({"rate": "1"}, "it: rate is 1, not a number"),
         ({"rate": True}, "it: rate is True, not a number"),
+        ({"inner": {"size": True}}, "it: inner: size is True, not a whole number"),
         ({"rate": 2}, "it: rate=2 is outside 0 to 1"),
         ({"rate": float("nan")}, "it: rate=nan is nan is not a finite number"),
         ({"above": 0}, "it: above=0 is not above 0"),

@@ -100,6 +100,8 @@ def test_a_record_that_stands_twice_is_refused():
 def test_a_tensor_larger_than_what_is_stored_is_refused():
     with pytest.raises(NemoExtError, match="larger than what is stored"):
         torch_file.weights(saved({"a": torch.zeros(1).expand(100_000, 100_000)}), "the weights")
+    with pytest.raises(NemoExtError, match="larger than what is stored"):  # counted in bytes: 4 numbers stored, 8 shown
+        torch_file.weights(saved({"a": torch.zeros(4).expand(2, 4)}), "the weights")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -179,7 +179,7 @@ def acoustic_row(
     else:
         for i, n in enumerate(frames):
             difference = np.abs(expected.mel[i, :, :n].numpy() - got["spect"][i, :, :n])
-            worst = max(worst, float(difference.max(initial=0.0)))
+            worst = float(np.maximum(worst, difference.max(initial=0.0)))  # Python's max passes over NaN
             if not np.array_equal(np.repeat(feeds["volume"][i], durations[i]), got["volume_aligned"][i, :n]):
                 faults.append("volume_aligned is not the volume of each frame's token")
     spoken = asked.text != model.fastpitch.encoder.padding_idx
@@ -236,7 +236,7 @@ def ragged_row(
         faults.append(f"num_frames are {got['num_frames'].tolist()}, expected {frames.tolist()}")
     else:
         pairs = [(got["spect"][i, :, :n], expected["spect"][i, :, :n]) for i, n in enumerate(frames)]
-        worst = max(float(np.abs(one - other).max(initial=0.0)) for one, other in pairs)
+        worst = float(np.max([np.abs(one - other).max(initial=0.0) for one, other in pairs]))
         if not worst <= LARGEST[precision]:
             faults.append(f"mel differs by {worst:.2g}, allowed are {LARGEST[precision]:g}")
     return Row(name, session.backend, case.name, worst, None, int(frames.max()), 0, tuple(faults), "the dense graph")
@@ -319,11 +319,12 @@ def style_encoder(model: Any, session: Session, progress: Progress, cases: Seque
 
 
 def decibels(signal: np.ndarray, other: np.ndarray) -> float:
-    """Energy of ``signal`` over that of its difference from ``other``, in dB, at most 200."""
+    """Energy of ``signal`` over that of its difference from ``other``, in dB, at most 200; NaN where one holds NaN."""
     difference = np.square(signal.astype(np.float64) - other).sum()
     energy = np.square(signal, dtype=np.float64).sum()
     # silence is compared as if at -100 dB
-    return float(min(200.0, 10.0 * np.log10(max(energy, 1e-10 * signal.size) / max(difference, 1e-30))))
+    ratio = np.maximum(energy, 1e-10 * signal.size) / np.maximum(difference, 1e-30)
+    return float(np.minimum(200.0, 10.0 * np.log10(ratio)))
 
 
 def report(rows: Sequence[Row], precision: str, left: Sequence[Left] = ()) -> dict[str, Any]:

@@ -30,6 +30,14 @@ def put(folder: Path, content: bytes, suffix: str = ".wav") -> Path:
     return path
 
 
+def test_a_cut_is_noticed_behind_a_chunk_of_odd_length(tmp_path: Path) -> None:
+    content = encoded("WAV")
+    at = content.index(b"data")
+    odd = struct.pack("<4sI", b"LIST", 5) + b"odd!!\0"
+    assert missing_bytes(put(tmp_path, content[:at] + odd + content[at:])) == 0
+    assert missing_bytes(put(tmp_path, (content[:at] + odd + content[at:])[:-100])) == 100
+
+
 FORMATS = [
     ("WAV", "PCM_16"),
     ("WAVEX", "PCM_24"),

@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from nemo_ext.audio import io
@@ -49,6 +50,16 @@ def test_longer_recordings_give_more_crops(corpus):
     assert set(counted) == {u.id for u in corpus.train}
     for utterance in corpus.train:
         assert counted[utterance.id] == max(1, round(utterance.duration / 0.5))
+
+
+def test_both_channels_are_heard_and_an_inverted_one_cancels_nothing(corpus, tmp_path):
+    utterance = min(corpus.train, key=lambda u: u.duration)
+    whole, rate = io.read_mono(corpus.audio_path(utterance))
+    for name, right, heard in (("half", np.zeros_like(whole), 0.5 * whole), ("inverted", -whole, whole)):
+        soundfile.write(tmp_path / f"{name}.wav", np.stack([whole, right], axis=1), rate, "FLOAT")
+        stereo = dataclasses.replace(utterance, audio_filepath=str(tmp_path / f"{name}.wav"))
+        crop = CropDataset(corpus.dir, [stereo], SPEAKERS, len(whole), SPEC, 0)[(0, 0)]
+        assert np.allclose(crop.audio, heard, atol=1e-6)
 
 
 def test_a_short_recording_is_repeated(corpus):

@@ -46,6 +46,19 @@ def test_the_next_run_knows_what_is_done_and_what_it_took(tmp_path: Path) -> Non
     assert again.processor_seconds("training") > 0
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_an_interrupted_phase_goes_on_and_a_finished_one_begins_anew(tmp_path: Path, done: bool) -> None:
+    with State(tmp_path, {}, PLANNED).phase("corpus", "a corpus"):
+        pass
+    kept = json.loads((tmp_path / "demo.json").read_text())
+    kept["phases"]["corpus"] |= {"done": done, "seconds": 1000.0, "processor_seconds": 2000.0}
+    (tmp_path / "demo.json").write_text(json.dumps(kept))
+    again = State(tmp_path, {}, PLANNED)
+    with again.phase("corpus", "a corpus"):
+        pass
+    assert (again.seconds("corpus") < 1000.0) == (again.processor_seconds("corpus") < 2000.0) == done
+
+
 def test_another_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with State(tmp_path, {"steps": 5, "size": "tiny"}, PLANNED).phase("page", "the page"):
         pass

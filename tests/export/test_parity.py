@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -68,3 +69,28 @@ def test_a_wrong_vocoder_is_refused_at_the_tolerance(
     else:
         with pytest.raises(NemoExtError, match=r"the export is not the model: vocoder on .* dB, wanted are (60|30)"):
             parity.refuse(rows)
+
+
+def test_a_vocoder_that_makes_nan_is_refused(toy_export: Toys, tmp_path: Path) -> None:
+    graph = shutil.copy(toy_export.bundle.dir / "vocoder.onnx", tmp_path / "whole.onnx")
+    with pytest.raises(NemoExtError, match="signal over difference is nan dB"):
+        parity.refuse(vocoder_rows(toy_export, scaled(graph, tmp_path / "vocoder.onnx", float("nan")), "fp16"))
+
+
+class NaNInTheMel(OnnxSession):
+    def run(self, *given: Any, **more: Any) -> dict[str, np.ndarray]:
+        got = super().run(*given, **more)
+        got["spect"][-1, 3, 0] = np.nan
+        return got
+
+
+def test_an_acoustic_graph_that_makes_nan_is_refused(toy_export: Toys) -> None:
+    model, graph = _nemo.restore(toy_export.acoustic), toy_export.bundle.dir / "acoustic.onnx"
+    voices = np.stack([model.base_voice(voice.name).vector for voice in model.voices])
+    styles = np.zeros((1, model.style_size), np.float32)
+    case = parity.CASES[0]
+    asked = parity.ask(model, case, 0, voices, styles)
+    for session, right in ((OnnxSession(graph, threads=1), True), (NaNInTheMel(graph, threads=1), False)):
+        row = parity.acoustic_row(model, session, "fp32", case, asked)
+        assert (row.faults == ()) is right
+        assert right or "mel differs by nan" in row.faults[0]

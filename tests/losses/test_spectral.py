@@ -59,6 +59,17 @@ def test_full_band_reaches_half_the_sample_rate():
     assert mel_l1(whistle, silence, full_band(SPEC)) > 3 * mel_l1(whistle, silence, SPEC)
 
 
+def test_resolutions_have_windows_as_long_as_the_transform_and_hops_of_a_quarter():
+    made, real = (torch.randn(1, 8192, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    ours, theirs = (
+        torch.stft(x, 512, 128, 512, torch.hann_window(512, periodic=False), pad_mode="constant", return_complex=True)
+        for x in (made, real)
+    )
+    ours, theirs = ours.abs(), theirs.abs()
+    expected = (ours - theirs).norm() / theirs.norm() + (torch.log(ours + 1e-4) - torch.log(theirs + 1e-4)).abs().mean()
+    assert multi_resolution_stft(made, real, SPEC, [512]).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("gain", [2.0, 0.5, 0.0])
 def test_the_convergence_is_over_the_norm_of_the_target(gain):
     """Yamamoto et al., equations 6 and 7, for audio that is the target times a gain: |gain - 1| and |ln gain|."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tarfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
 from nemo_ext.models.speaker.encoders import speaker_encoder
 from nemo_ext.models.speaker.model import SpeakerModel
+from nemo_ext.models.stock import stock_mel_spec
 
 MODULES = "nemo.collections.asr.modules"
 
@@ -192,3 +194,13 @@ def test_what_names_no_encoder_is_said(spec, said):
 def test_a_model_of_another_kind_is_said(tiny_vocoder):
     with pytest.raises(NemoExtError, match="holds a Vocos, which is no speaker encoder: give a TitaNet"):
         speaker_encoder(str(tiny_vocoder))
+
+
+def test_what_a_preprocessor_leaves_out_is_nemos_default():
+    from nemo.collections.asr.modules import AudioToMelSpectrogramPreprocessor
+
+    given = inspect.signature(AudioToMelSpectrogramPreprocessor.__init__).parameters
+    told = stock_mel_spec({"sample_rate": 16000, "window_size": 0.025, "window_stride": 0.01, "n_fft": 512})
+    assert told.mag_power == given["mag_power"].default
+    assert told.log_guard == given["log_zero_guard_value"].default
+    assert (told.f_min, told.f_max) == (given["lowfreq"].default, 8000.0)
