@@ -14,6 +14,7 @@ import soundfile
 
 from nemo_ext.corpus import found
 from nemo_ext.corpus.build import build
+from nemo_ext.corpus.checks import mend
 from nemo_ext.corpus.config import CorpusConfig
 from nemo_ext.corpus.manifest import Corpus, Dropped, read_dropped, read_manifest
 from nemo_ext.errors import NemoExtError
@@ -244,3 +245,11 @@ def test_every_reason_stands_in_the_docs() -> None:
     reasons = [getattr(found, name) for name in dir(found) if name.isupper() and isinstance(getattr(found, name), str)]
     assert len(reasons) >= 10
     assert [reason for reason in reasons if f"`{reason}`" not in table] == []
+
+
+@pytest.mark.parametrize(("samples", "clipped"), [(2, False), (3, True)])
+def test_three_samples_in_a_row_at_full_scale_are_clipped(samples: int, clipped: bool) -> None:
+    audio = 0.3 * np.sin(np.arange(22050) / 20).astype(np.float32)[None]
+    audio[0, 1000 : 1000 + samples] = 1.0
+    _, notes = mend(audio, 22050, 22050, 0.1)
+    assert ("clipped in the source" in notes) is clipped

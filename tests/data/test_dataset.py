@@ -12,6 +12,7 @@ from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.data.dataset import AcousticDataset, SegmentDataset
 from nemo_ext.data.features import FeatureStore
 from nemo_ext.data.prepare import base_voices
+from nemo_ext.data.segments import Segments
 from nemo_ext.errors import NemoExtError
 
 HOP = 256
@@ -19,6 +20,11 @@ HOP = 256
 
 def letters(corpus: Corpus) -> list[np.ndarray]:
     return [np.frombuffer(utterance.text.encode(), dtype=np.uint8).astype(np.int32) for utterance in corpus.utterances]
+
+
+def test_a_segment_may_begin_anywhere_that_leaves_it_whole() -> None:
+    places = {Segments(["a"], [33], 32, one_each=True).place((epoch, 0))[1] for epoch in range(50)}
+    assert places == {0, 1}
 
 
 def test_pitch_is_normalized_by_the_voice(corpus: Corpus) -> None:

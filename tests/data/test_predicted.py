@@ -62,6 +62,12 @@ def test_predictions_are_made_once_and_again_by_another_model(corpus, store, aco
     assert predict_mels(corpus, acoustic, store).identity != made.identity
 
 
+def test_predictions_belong_to_the_voices_they_were_made_with(corpus, store, acoustic):
+    made = predict_mels(corpus, acoustic, store)
+    acoustic.voices[0] = dataclasses.replace(acoustic.voices[0], pitch_mean=acoustic.voices[0].pitch_mean + 10.0)
+    assert predict_mels(corpus, acoustic, store).identity != made.identity
+
+
 def test_segments_take_the_mel_from_there_and_the_audio_from_the_recording(corpus, store, acoustic):
     made = predict_mels(corpus, acoustic, store)
     plain, taught = (SegmentDataset(corpus.utterances, store, 24, predicted=p) for p in (None, made))

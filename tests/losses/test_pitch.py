@@ -30,6 +30,14 @@ def test_noise_and_silence_have_none():
     assert float((pitch > 0).float().mean()) < 0.02
 
 
+@pytest.mark.parametrize(("level", "heard"), [(-50.0, True), (-70.0, False)])
+def test_what_lies_below_minus_sixty_decibels_has_none(level, heard):
+    tone = pulses(200.0)
+    quiet = tone * 10 ** (level / 20) / tone.square().mean().sqrt()
+    assert bool((pitch_by_autocorrelation(quiet, SPEC)[0, 4:-4] > 0).all()) is heard
+    assert bool((pitch_by_autocorrelation(quiet, SPEC)[0, 4:-4] > 0).any()) is heard
+
+
 def test_speech_agrees_with_pyworld(speech):
     import pyworld
 

@@ -76,6 +76,12 @@ def test_silence_has_a_token_at_both_ends(plain: TextFrontend) -> None:
         assert all(a != " " or b != " " for a, b in itertools.pairwise(symbols))
 
 
+def test_no_space_stands_before_a_closing_mark(plain: TextFrontend) -> None:
+    for mark in ",.!?;:":
+        assert plain.encode(f"one {mark} two").symbols == plain.encode(f"one{mark} two").symbols
+    assert plain.encode("(one ) two").symbols == plain.encode("(one) two").symbols
+
+
 def test_words_lie_in_order_and_hold_all_that_is_no_punctuation(plain: TextFrontend) -> None:
     tokens = plain.encode("At the end of the day, it's a well-known fact of the matter: Jack's here.")
     assert [w for w, _, _ in tokens.words] == (
