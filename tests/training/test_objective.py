@@ -42,6 +42,8 @@ def test_a_recordings_own_mel_has_no_distortion(tiny_acoustic, loader) -> None:
     own = metrics._measured([(s.mel, None) for s in metrics._sentences], model)
     assert own["val/mcd"] == pytest.approx(0.0, abs=1e-6)
     assert own["val/length_error"] == 0.0
+    shorter = metrics._measured([(s.mel[:, : s.mel.shape[1] // 2], None) for s in metrics._sentences], model)
+    assert shorter["val/length_error"] == pytest.approx(0.5, abs=0.02)
     assert own["val/f0_cents"] < 0.5 * spoken["val/f0_cents"]
     assert spoken["val/mcd"] > 1.0
 
