@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemo_ext import allowed, deferred, model_files, nemo_archive
+from nemo_ext import allowed, deferred, files, model_files, nemo_archive
 from nemo_ext.errors import NemoExtError
 from nemo_ext.untrusted import shown
 
@@ -341,9 +341,10 @@ def save(model: Any, path: str | Path) -> Path:
     """Write ``model`` as a ``.nemo`` file at ``path``: beside it first, then renamed, so never half-written."""
     path = Path(path).expanduser().resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        beside = Path(folder) / path.name
-        usual, tempfile.tempdir = tempfile.tempdir, folder  # NeMo packs in the system's own, which is often small
+    files.sweep(path.parent)
+    with files.workspace(path) as folder:
+        beside = folder / path.name
+        usual, tempfile.tempdir = tempfile.tempdir, str(folder)  # NeMo packs in the system's own, which is often small
         try:
             with _quietly(), _with_artifacts(model):
                 model.save_to(str(beside))

@@ -11,14 +11,11 @@ the base model it belongs to, where it came from and who agreed to it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
 import math
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_ext import files
 from nemo_ext._options import conformed
 from nemo_ext.errors import NemoExtError
 from nemo_ext.untrusted import parse_json, read_bytes, shown, string, whole_number
@@ -217,6 +215,7 @@ def save(voice: Voice, path: str | Path) -> Path:
 
     path = Path(path).expanduser()
     _check_values(voice, path)
+    files.sweep(path.parent)
     tensors: dict[str, Any] = {"vector": np.ascontiguousarray(voice.vector, np.float32)}
     for name, style in voice.styles.items():
         tensors[f"style/{name}"] = np.ascontiguousarray(style, np.float32)
@@ -237,18 +236,13 @@ def save(voice: Voice, path: str | Path) -> Path:
         "checksum": _checksum(tensors),
     }
     about["header_checksum"] = _header_checksum(about)
-    beside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(to_bytes(tensors, {"voice": json.dumps(about, ensure_ascii=False)}))
-        os.replace(beside, path)
+        with files.replacing(path) as beside:
+            beside.write_bytes(to_bytes(tensors, {"voice": json.dumps(about, ensure_ascii=False)}))
     except OSError as error:
         raise NemoExtError(
             f"{path} could not be written: {error.strerror or error}; free some space, or choose another place"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # a place that cannot be written cannot be tidied either
-            beside.unlink()
     return path
 
 

@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import struct
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from nemo_ext import files
 from nemo_ext.audio import flac, mp3, wav
 from nemo_ext.audio.channels import downmix
 from nemo_ext.errors import NemoExtError
@@ -149,26 +149,15 @@ def write(path: str | Path, audio: np.ndarray, sample_rate: int) -> Path:
     if peak > 1.0:
         raise NemoExtError(f"{path} not written: the audio peaks at {peak:.2f}, above full scale; lower its level")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
-    os.close(handle)
     try:
-        soundfile.write(beside, audio.T, sample_rate, subtype="PCM_16")
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
+        with files.replacing(path) as beside:
+            soundfile.write(beside, audio.T, sample_rate, subtype="PCM_16")
     except (RuntimeError, OSError, TypeError) as error:
         # libsndfile says "System error" of a full disk
         full = shutil.disk_usage(path.parent).free < 2 * audio.size
         reason = "the disk is full; free some space" if full else _first_line(error)
         raise NemoExtError(f"{path} could not be written: {reason}") from error
-    finally:
-        Path(beside).unlink(missing_ok=True)
     return path
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
 
 
 def _first_line(error: Exception) -> str:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from nemo_ext import files
 from nemo_ext.console import clock, tell
 from nemo_ext.corpus import recipes
 from nemo_ext.corpus.checks import sift_rows
@@ -59,6 +60,7 @@ def build(config: CorpusConfig) -> Corpus:
         return finished
 
     _claim(out, config, source)
+    files.sweep(out, out / "audio")
     (out / "corpus.yaml").unlink(missing_ok=True)  # from here until the end, the folder is no finished corpus
     tell(f"corpus {config.recipe} -> {out}: {len(jobs)} recordings, {len(dropped)} already left out")
     done = prepare_all(jobs, settings, journal, config.processes)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import unicodedata
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nemo_ext import untrusted
+from nemo_ext import files, untrusted
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Utterance
 
@@ -199,15 +197,11 @@ def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file beside its place and rename it, so that it is never half there."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".writing-{uuid.uuid4().hex}")  # a process id may come twice on a shared disk
     try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
+        with files.replacing(path) as beside:
+            beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise NemoExtError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

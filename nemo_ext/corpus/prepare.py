@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from nemo_ext import files
 from nemo_ext.audio import io, loudness
 from nemo_ext.console import Progress
 from nemo_ext.corpus.checks import RejectedError, mend, read_whole
@@ -125,17 +126,12 @@ def _linked(source: Path, target: Path, untouched: bool) -> bool:
     """Whether ``target`` is now the file ``source`` itself, or a copy of it: a 16-bit WAV that needed no mending."""
     if not untouched or source.suffix != ".wav" or soundfile.info(str(source)).subtype != "PCM_16":
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".linking-{os.getpid()}-{target.name}")
-    try:
-        beside.unlink(missing_ok=True)
+    with files.replacing(target) as beside:
+        beside.unlink()
         try:
             os.link(source.resolve(), beside)
         except OSError:  # another disk, or one without hard links
             shutil.copyfile(source, beside)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)  # a rename onto the same file leaves both names
     return True
 
 

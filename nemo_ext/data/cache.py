@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nemo_ext import files
 from nemo_ext.console import Progress
 from nemo_ext.data.features import checksum, write_bytes
 from nemo_ext.errors import NemoExtError
@@ -39,6 +40,7 @@ def in_turn(folder: Path) -> Iterator[bool]:
             _log.info("another process is making what is missing in %s: waiting for it", folder)
             held.enter_context(alone(folder / ".lock", wait=True))
             waited = True
+        files.sweep(folder, *folder.glob("*/"), *folder.glob("*/*/"))
         yield waited
 
 

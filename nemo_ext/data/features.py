@@ -11,14 +11,12 @@ itself takes 43) and cost up to 0.004 in the log-mel and a conversion at every r
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
 import math
 import os
-import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from typing import cast
 
 import numpy as np
 
+from nemo_ext import files
 from nemo_ext.audio import io
 from nemo_ext.audio.mel import mel_and_energy
 from nemo_ext.audio.pitch import mel_f0
@@ -255,15 +254,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         NemoExtError: the disk is full, or the folder cannot be written.
     """
-    beside = path.with_name(f".writing-{uuid.uuid4().hex}")  # a process id may come twice on a shared disk
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(data)
-        os.replace(beside, path)
+        with files.replacing(path) as beside:
+            beside.write_bytes(data)
     except OSError as error:
         raise NemoExtError(
             f"{path} could not be written ({error.strerror}): free some space, or choose another cache_dir"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

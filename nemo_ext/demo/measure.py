@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_ext import files
 from nemo_ext.audio.io import write
 from nemo_ext.corpus.config import EspeakOptions
 from nemo_ext.corpus.recipes.espeak import read_events, reading
@@ -89,9 +89,8 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write as JSON; beside, then renamed."""
-        beside = path.with_name(f".{path.name}.writing")
-        beside.write_text(json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
-        os.replace(beside, path)
+        with files.replacing(path) as beside:
+            beside.write_text(json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Results:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+
+from nemo_ext import files
 
 
 @dataclass
@@ -100,7 +101,6 @@ def write_page(page: Page, path: Path) -> Path:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(environment.from_string(template).render(page=page), encoding="utf-8")
-    os.replace(beside, path)
+    with files.replacing(path) as beside:
+        beside.write_text(environment.from_string(template).render(page=page), encoding="utf-8")
     return path

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nemo_ext import files
 from nemo_ext.console import clock
 from nemo_ext.errors import NemoExtError
 
@@ -111,9 +112,8 @@ class State:
             print(line, file=sys.stderr, flush=True)
 
     def _save(self) -> None:
-        beside = self._path.with_name(f".{self._path.name}.writing")
-        beside.write_text(json.dumps(self._kept, ensure_ascii=False, indent=1), encoding="utf-8")
-        os.replace(beside, self._path)
+        with files.replacing(self._path) as beside:
+            beside.write_text(json.dumps(self._kept, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _processor_seconds() -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from nemo_ext import files
 from nemo_ext.errors import NemoExtError
 
 
@@ -34,20 +34,11 @@ def whole_folder(out: Path, mark: str) -> Iterator[Path]:
     Raises:
         NemoExtError: ``out`` is something else that should not be lost, or the disk is full.
     """
+    files.sweep(out.parent)
     if out.exists() and not (out / mark).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise NemoExtError(f"{out} is there already and holds something else: give another folder, or remove it")
-    beside = out.with_name(f".writing-{out.name}-{uuid.uuid4().hex[:8]}")
-    old = out.with_name(f".old-{out.name}-{uuid.uuid4().hex[:8]}")
     try:
-        beside.mkdir(parents=True)
-        yield beside
-        if out.exists():
-            os.replace(out, old)
-        os.replace(beside, out)
+        with files.replacing_folder(out) as beside:
+            yield beside
     except OSError as error:
         raise NemoExtError(f"{out} could not be written: {error.strerror or error}; free some space") from error
-    finally:
-        if old.exists() and not out.exists():  # stopped between the two, by Ctrl-C as well
-            os.replace(old, out)
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

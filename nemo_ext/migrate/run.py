@@ -7,10 +7,9 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from nemo_ext import model_files, nemo_archive
+from nemo_ext import files, model_files, nemo_archive
 from nemo_ext import voices as voice_files
 from nemo_ext.console import loading, tell
 from nemo_ext.errors import NemoExtError
@@ -131,8 +130,9 @@ def _fastpitch(checkpoint: Any, cfg: MigrateConfig, out: Path, consent: Consent)
         base, embedding = build.embedding(model, cfg.speaker)
         spoken = [_voice(adapter, model, base, embedding, cfg, consent) for adapter in chosen]
         folder = Path(cfg.voices).expanduser() if cfg.voices else out.with_name(f"{out.stem}-voices")
-        with TemporaryDirectory(prefix=".migrating-", dir=_folder(out)) as beside:
-            ready = _write_voices(spoken, Path(beside), folder, cfg, made)
+        _folder(out)
+        with files.workspace(out) as beside:
+            ready = _write_voices(spoken, beside, folder, cfg, made)
             if ready:
                 folder.mkdir(parents=True, exist_ok=True)
             _nemo.save(model, out)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nemo_ext import files
 from nemo_ext.errors import NemoExtError, nearest
 
 EXTRAS = {"tensorrt": "trt", "tensorrt_rtx": "trt-rtx"}  # a library's module -> the extra of ours that installs it
@@ -74,14 +75,8 @@ def cache_dir() -> Path:
 
 def keep(path: Path, content: bytes | memoryview) -> None:
     """Write a cache, beside its place first. A cache that cannot be kept costs time and nothing else."""
-    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError), files.replacing(path) as beside:
         beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(OSError):  # a place that cannot be written cannot be tidied either
-            beside.unlink()
 
 
 def _logger(module: Any) -> Any:

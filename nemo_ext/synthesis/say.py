@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from nemo_ext import model_files
+from nemo_ext import files, model_files
 from nemo_ext.console import loading, tell
 from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.config import SayConfig, check_runner
@@ -63,6 +63,7 @@ def say(cfg: SayConfig) -> Speech:
         style=cfg.style or None,
     )
     taken = time.perf_counter() - started
+    files.sweep(out.parent)
     write(out, speech.audio, speech.sample_rate)
     if timings is not None:
         write_timings(timings, speech)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
+from nemo_ext import files
 from nemo_ext.errors import NemoExtError
 from nemo_ext.types import Speech
 
@@ -52,15 +50,11 @@ def write_timings(path: Path, speech: Speech) -> None:
     Raises:
         NemoExtError: the file cannot be written.
     """
-    beside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
-        beside.write_text(json.dumps(timings(speech), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(beside, path)
+        with files.replacing(path) as beside:
+            beside.write_text(json.dumps(timings(speech), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise NemoExtError(f"{path} could not be written: {error.strerror or error}; free some space") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
 
 
 def _times(start: float, end: float, first: int, past: int) -> dict[str, Any]:

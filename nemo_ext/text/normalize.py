@@ -11,15 +11,13 @@ import functools
 import logging
 import os
 import re
-import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nemo_ext import files
 from nemo_ext.console import Progress
 from nemo_ext.errors import NemoExtError
 from nemo_ext.text.languages import Language
@@ -49,7 +47,6 @@ def normalized(text: Written, code: str) -> Written:
     return text
 
 
-_DAY = 24 * 3600.0  # seconds
 # Hundredths of the time that each English grammar takes to compile, and what comes after the last.
 _COMPILING = {"cardinal": 5, "ordinal": 1, "measure": 23, "date": 1, "telephone": 1, "money": 14, "whitelist": 2}
 _COMPILING |= {"punct": 3, "word": 6, "serial": 17, "range": 2, "all in one": 25}
@@ -167,30 +164,21 @@ def compiled(code: str) -> Path:
         file=sys.stderr,
         flush=True,
     )
+    held = contextlib.ExitStack()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder.parent)
-        building = tempfile.mkdtemp(prefix=f".{code}-", dir=folder.parent)
+        files.sweep(folder.parent)
+        building = held.enter_context(files.workspace(folder))
     except OSError as error:
         raise NemoExtError(f"cannot write to {folder.parent}: name another folder in NEMO_EXT_CACHE") from error
-    try:
+    with held:
         with _progress(code):
-            _normalizer(code, building)
+            _normalizer(code, str(building))
         try:
             os.rename(building, folder)
         except OSError:
             if not folder.is_dir():  # another process was first: its folder is as good
                 raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return folder
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed process has left: nobody compiles for a day."""
-    for left in folder.glob(".*-*"):
-        if time.time() - left.stat().st_mtime > _DAY:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager

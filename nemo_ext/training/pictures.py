@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nemo_ext import files
 from nemo_ext.types import MelSpec, Preview
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ def draw_curves(metrics: Path, path: Path) -> None:
         if i == 0:
             axes.legend(fontsize=7)
     figure.supxlabel("steps", fontsize=8)
-    beside = path.with_name(f".{path.name}")
-    figure.savefig(beside, dpi=100, format="png")
-    os.replace(beside, path)
+    with files.replacing(path) as beside:
+        figure.savefig(beside, dpi=100, format="png")
 
 
 def images(preview: Preview) -> dict[str, np.ndarray]:

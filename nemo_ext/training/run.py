@@ -17,7 +17,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from nemo_ext import _nemo  # before Lightning and NeMo: it keeps their imports quiet
+from nemo_ext import (
+    _nemo,  # before Lightning and NeMo: it keeps their imports quiet
+    files,
+)
 from nemo_ext.console import tell
 
 from lightning.pytorch import Trainer, seed_everything  # isort: skip
@@ -59,6 +62,7 @@ def train(config: TrainConfig) -> Path:
     _nemo.quiet()
     launch.settle(config.trainer)
     preflight.use_threads(config.trainer.threads)
+    files.sweep(out)
     with stopping.requeued_at_once(), _alone(out), without_third_party_warnings():
         seed_everything(config.seed, verbose=False)
         return _train(config, out, build(config))
