@@ -28,6 +28,7 @@ WRONG = (
     ("train: no such acoustic", "train model=vocos corpus={C} out={DIR}/run acoustic={DIR}/no.nemo"),
     ("train: steps", "train model=vocos corpus={C} out={DIR}/run trainer.max_steps=0"),
     ("train: no GPU", "train model=vocos corpus={C} out={DIR}/run trainer=gpu"),
+    ("train: unknown model option", "train model=fastpitch corpus={C} out={DIR}/run model.widht=64"),
     ("adapt without options", "adapt"),
     ("adapt: out= is no voice", "adapt base={A} corpus={C} out={DIR}/anna consent=unknown"),
     ("adapt: out= is below a file", "adapt base={A} corpus={C} out={DIR}/taken/a.voice consent=unknown"),
@@ -50,12 +51,14 @@ WRONG = (
     ("export without options", "export"),
     ("export: no such acoustic", "export acoustic={DIR}/no.nemo vocoder={V} out={DIR}/bundle"),
     ("export: no such vocoder", "export acoustic={A} vocoder={DIR}/no.nemo out={DIR}/bundle"),
+    ("export: no such bundle to verify", "export verify={DIR}/nowhere"),
     ("export: out= is a file", "export acoustic={A} vocoder={V} out={DIR}/taken"),
     ("migrate: no such source", "migrate {DIR}/no.nemo out={DIR}/new.nemo"),
     ("migrate: out= is no .nemo", "migrate {A} out={DIR}/new"),
     ("corpus: no such source", "corpus recipe=ljspeech source={DIR}/nowhere out={DIR}/c"),
     ("demo: out= is a file", "demo out={DIR}/taken"),
     ("text: unknown language", "text text=Hello language=xx"),
+    ("doctor: a misspelt option", "doctor jbo=say"),
     ("a misspelt option", "train corpsu=here"),
 )  # fmt: skip
 RIGHT = (

@@ -161,6 +161,8 @@ class Pipeline:
         manner = find_style(style, self.acoustic, chosen, self.cast)
         language = language or chosen.language
         notes = [*self.notes, *notes]
+        if language != chosen.language:
+            notes.append(f"voice '{chosen.name}' has learned {chosen.language}, not {language}: it may sound foreign")
         said: list[tuple[str, Tokens]] = []
         pauses: list[float] = []
         unknown: list[tuple[str, int]] = []
