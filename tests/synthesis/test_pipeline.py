@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import nemo_ext
+from nemo_ext import voices
 from nemo_ext.errors import NemoExtError, NothingToSpeak
 from nemo_ext.synthesis import joining
 from nemo_ext.synthesis.pipeline import MAX_CHARACTERS, Pipeline, _breaths
@@ -37,6 +38,14 @@ def test_it_speaks(pipeline: Pipeline) -> None:
     assert speech.voice == pipeline.voices[1]
     assert speech.notes == []
     assert speech.mel.shape == (80, len(speech.audio) // 256)
+
+
+def test_a_language_that_the_voice_has_not_learned_is_noted(pipeline: Pipeline, tmp_path: Path) -> None:
+    german = dataclasses.replace(pipeline.acoustic.base_voice("ben"), name="otto", language="de")
+    file = str(voices.save(german, tmp_path / "otto.voice"))
+    said = pipeline.say(SENTENCE, file, language="en")
+    assert said.notes == ["voice 'otto' has learned de, not en: it may sound foreign"]
+    assert pipeline.say(SENTENCE, "ben", language="en").notes == []
 
 
 def test_times_follow_the_durations(pipeline: Pipeline) -> None:
