@@ -29,6 +29,11 @@ class WavLayout:
     sample_rate: int  # Hz
     frame_bytes: int  # one sample of every channel
 
+    @property
+    def channels(self) -> int:
+        """How many there are."""
+        return int(struct.unpack_from("<H", self.form, 2)[0])
+
 
 def layout(path: str | Path) -> WavLayout | None:
     """The layout of the WAV file at ``path``; None for any other file, or a WAV file that has to be decoded.

@@ -106,10 +106,11 @@ def _histogram(values: np.ndarray, unit: str) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.0, 2.2), dpi=110)  # placed by hand: automatic layout draws everything twice
-    axes = figure.add_axes((0.15, 0.24, 0.82, 0.72))
+    axes = figure.add_axes((0.15, 0.24, 0.80, 0.72))
     finite = values[np.isfinite(values)]
     axes.hist(finite, bins=min(40, max(8, len(finite) // 6)), color=_BAR)
     axes.axvline(float(np.median(finite)), color=_LINE, linewidth=1.5)
+    axes.locator_params("x", nbins=6)  # more run into each other
     axes.set_xlabel(unit, color=_INK)
     axes.set_ylabel("utterances", color=_INK)
     axes.spines[["top", "right"]].set_visible(False)

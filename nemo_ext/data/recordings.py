@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from nemo_ext.audio import io, wav
 from nemo_ext.console import Progress
@@ -20,6 +22,7 @@ class Recording:
     path: Path
     samples: int  # at that rate
     layout: wav.WavLayout | None = None  # of a WAV file that has that rate already: pieces can be taken out of it
+    as_it_is: bool = False  # a file of one channel that says how long it is: any decoder hears the same in it
 
     @classmethod
     def at_rate(cls, path: Path, sample_rate: int) -> Recording:
@@ -32,27 +35,34 @@ class Recording:
             layout = wav.layout(path)
         except OSError as error:
             raise _unreadable(path, error) from error
-        if layout is not None and layout.sample_rate == sample_rate:
+        mono = layout is not None and layout.channels == 1
+        if layout is not None and mono and layout.sample_rate == sample_rate:
             return cls(path, layout.samples, layout)
         header = io.info(path)
-        return cls(path, -(-header.samples * sample_rate // header.sample_rate))
+        return cls(path, -(-header.samples * sample_rate // header.sample_rate), as_it_is=mono)
 
     def around(self, begin: int, length: int) -> tuple[np.ndarray, int]:
         """An audio file that holds the samples ``[begin, begin + length)``, and where in it ``begin`` lies.
 
-        The range may reach over both ends of the recording. A file that has to be resampled, or is no plain WAV, is
-        given whole.
+        The range may reach over both ends of the recording. A file that has to be resampled is given whole. One of
+        several channels, and one that is no plain WAV, is decoded here and given as a WAV of one channel: a decoder
+        that takes the mean would lose channels that cancel each other, and end where a wrong length says.
 
         Returns:
             the file's bytes, uint8; a sample number at the wanted rate, negative where the range begins before the
             recording.
 
         Raises:
-            NemoExtError: the file is gone.
+            NemoExtError: the file is gone, or cannot be decoded.
         """
         try:
-            if self.layout is None:
+            if self.layout is None and self.as_it_is:
                 return np.fromfile(self.path, np.uint8), begin
+            if self.layout is None:
+                mono, rate = io.read_mono(self.path)
+                decoded = BytesIO()
+                soundfile.write(decoded, mono, rate, format="WAV", subtype="FLOAT")
+                return np.frombuffer(decoded.getvalue(), np.uint8), begin
             first, end = max(0, begin), min(self.samples, begin + length)
             data = wav.piece(self.path, self.layout, first, max(0, end - first))
         except OSError as error:
