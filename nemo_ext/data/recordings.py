@@ -59,6 +59,7 @@ class Recording:
             if self.layout is None and self.as_it_is:
                 return np.fromfile(self.path, np.uint8), begin
             if self.layout is None:
+                self.path.stat()
                 mono, rate = io.read_mono(self.path)
                 decoded = BytesIO()
                 soundfile.write(decoded, mono, rate, format="WAV", subtype="FLOAT")

@@ -360,7 +360,14 @@ def test_a_recording_that_is_gone_or_damaged_is_named(corpus: Corpus) -> None:
     flac.unlink()
     with pytest.raises(NemoExtError, match=f"no recording at .*{flac.name}"):
         list(loader)
-    with pytest.raises(NemoExtError, match=f"no recording at .*{flac.name}"):
+    soundfile.write(spoiled, soundfile.read(spoiled)[0], 44100)  # which DALI itself resamples
+    corpus.train[3].audio_filepath = str(spoiled.relative_to(corpus.dir))
+    loader = dali_vocoder(corpus)[0]
+    spoiled.write_bytes(b"no audio at all" + spoiled.read_bytes()[15:])
+    with pytest.raises(NemoExtError, match=f"{spoiled.name} cannot be decoded by DALI: .*; make the corpus again"):
+        list(loader)
+    spoiled.unlink()
+    with pytest.raises(NemoExtError, match=f"no recording at .*{spoiled.name}"):
         dali_vocoder(corpus)
 
 
