@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -129,14 +128,13 @@ def test_compiling_shows_how_far_it_is(
     assert "nodes" not in said
 
 
-def test_what_a_killed_process_left_goes_after_a_day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_a_killed_process_left_goes_at_the_next_compilation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("NEMO_EXT_CACHE", str(tmp_path))
     monkeypatch.setattr(normalize, "_normalizer", lambda code, folder: None)
     folder = normalize.compiled("en")
     os.rename(folder, folder.with_name("away"))
-    old, new = folder.with_name(".en-old"), folder.with_name(".en-new")
-    for left in (old, new):
-        left.mkdir()
-    os.utime(old, (time.time() - 90_000,) * 2)
+    (folder.with_name(".writing-0123abcd-en") / "half").mkdir(parents=True)
     normalize.compiled("en")
-    assert {path.name for path in folder.parent.iterdir()} == {"en", "away", ".en-new"}
+    assert {path.name for path in folder.parent.iterdir()} == {"en", "away"}

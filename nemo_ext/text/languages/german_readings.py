@@ -13,6 +13,7 @@ from nemo_ext.text.languages.german_numbers import cardinal, decimal, digits, or
 from nemo_ext.text.languages.german_units import AMBIGUOUS, CURRENCIES, UNITS
 from nemo_ext.text.languages.german_words import (
     BEGINNERS,
+    BYNAMES,
     INTRODUCERS,
     LABELS,
     MONTHS,
@@ -277,6 +278,8 @@ def regnal(match: re.Match[str]) -> str | None:
         "herzog",
         "fürst",
     )
+    if first_word(rest).lower() in BYNAMES:
+        titled = True
     if len(match["r"]) == 1 and not titled and rest[:1].isupper() and first_word(rest).lower() not in BEGINNERS:
         return None  # "Anna V. Schmidt"
     if not stop:
@@ -348,6 +351,8 @@ def number_range(match: re.Match[str]) -> str | None:
     a, b, unit = match["a"], match["b"], match["u"]
     if _NOT_RANGE.search(before(match)) or match.string[match.end() :].lstrip()[:1] == "=":
         return None
+    if not unit and _is_score(match, a, b):
+        return f"{amount(a)} zu {amount(b)}"
     years = re.fullmatch(r"1[1-9]\d\d|20\d\d", a) and re.fullmatch(r"1[1-9]\d\d|20\d\d|\d\d", b) and not unit
     first = year(int(a)) if years else amount(a, "ein" if after(match)[:1].isupper() or unit else "eins")
     last = year(int(b)) if years and len(b) == 4 else amount(b)
@@ -355,6 +360,24 @@ def number_range(match: re.Match[str]) -> str | None:
         return f"{first} bis {last}"
     of = UNITS.get(unit) or CURRENCIES[unit]
     return f"{first} bis {last} {of[1]}" + (f" pro {each(match['per'])}" if match["per"] else "")
+
+
+_OF_A_MATCH = re.compile(
+    r"\b(?:ge(?:wann|winnt|wannen|wonnen)|sieg\w*|verlor\w*|verliert|unterlag\w*|schlug\w*|schlägt|spielt\w*|remis|"
+    r"unentschieden|\w*(?:spiel|sieg|niederlage|erfolg|führung|endstand|halbzeitstand|satz|tor)|führt\w*)\b",
+    re.IGNORECASE,
+)
+
+
+def _is_score(match: re.Match[str], a: str, b: str) -> bool:
+    """Whether ``3-1`` is the result of a match: in a sentence about one, or a range that would go down."""
+    if not (a.isdigit() and b.isdigit() and len(a) < 4 and len(b) < 4):
+        return False
+    counted = first_word(after(match))  # "3-5 Kinder spielten", but "der 3-1 Sieg"
+    if counted[:1].isupper() and not _OF_A_MATCH.fullmatch(counted):
+        return False
+    sentence = before(match).rpartition(". ")[2] + re.split(r"[.!?](?:\s|$)", after(match), maxsplit=1)[0]
+    return bool(_OF_A_MATCH.search(sentence)) and last_word(before(match)) not in ("von", "zwischen", "minute")
 
 
 _OPERATORS = {

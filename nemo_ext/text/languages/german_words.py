@@ -153,6 +153,11 @@ def ordinal_ending(text_before: str, noun: str) -> str:
     return strong
 
 
+BYNAMES = frozenset(
+    {"barbarossa", "löwenherz", "rotbart", "plantagenet", "tudor", "habsburg"}
+)  # behind a ruler's number
+
+
 def regnal_ending(name: str, text_before: str) -> str:
     """The article and the ending between a ruler's name and number: ``der |e``, ``dem |en``."""
     words = re.findall(r"[^\W\d_]+", text_before)
