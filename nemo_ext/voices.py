@@ -99,7 +99,7 @@ class VoiceLayout:
             name, shape = _list(row, f"{where}: a slot of the layout", 2, least=2)
             name = string(name, f"{where}: the name of a slot", 200)
             place = f"{where}: the shape of {shown(name)}"
-            shape = tuple(whole_number(n, place, 1, _MOST_VALUES) for n in _list(shape, place, 8))
+            shape = tuple(whole_number(n, place, 0, _MOST_VALUES) for n in _list(shape, place, 8))
             values += math.prod(shape)
             if name in shapes or values > _MOST_VALUES:
                 raise NemoExtError(f"{place} is there twice, or larger than any voice")

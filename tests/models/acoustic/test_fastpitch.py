@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from nemo_ext import _nemo
 from nemo_ext.config import conf_dir
 from nemo_ext.errors import NemoExtError
+from nemo_ext.models.acoustic import fastpitch_parts
 from nemo_ext.models.acoustic.fastpitch import FastPitch
 from nemo_ext.text.config import TextConfig
 from nemo_ext.text.frontend import TextFrontend
@@ -70,6 +71,19 @@ def test_predicted_mel_has_the_durations_frames_and_finite_values():
     assert torch.isfinite(out.mel).all()
     padding = torch.arange(12)[None] >= batch.token_lens[:, None]
     assert (out.durations[padding] == 0).all()
+
+
+def test_the_loss_of_a_validation_is_the_sum_of_what_does_not_grow_with_training(monkeypatch):
+    """Binarisation sets in late, styles are told beside it, and the L1 of the mel is for people."""
+    model, told = make().eval(), {}
+    batch = make_batch(model)
+    monkeypatch.setattr("nemo_ext.models.acoustic.fastpitch.log_validation", lambda _, losses, __: told.update(losses))
+    model.validation_step(batch, 0)
+    losses, _, _ = model.learn(batch)
+    losses = fastpitch_parts.in_proportion(losses, batch)
+    assert float(losses["bin"]) > 0.01
+    counted = sum(losses[name] for name in ("mel", "duration", "pitch", "energy", "align") if name in losses)
+    assert torch.allclose(told["loss"], counted, rtol=1e-4)
 
 
 def test_voices_mixed_in_a_batch_do_not_touch_each_other():

@@ -1,6 +1,7 @@
 """What HiFi-GAN and Vocos share: lengths, gradients, learning, checkpoints, .nemo files."""
 
 import dataclasses
+import math
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import torch
 
 from nemo_ext import _nemo
 from nemo_ext.errors import NemoExtError
-from nemo_ext.types import MelSpec, Portion
+from nemo_ext.types import MelSpec, Portion, SegmentBatch
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec:FutureWarning"),  # Lightning 2.4 on torch 2.13
@@ -89,6 +90,16 @@ def test_every_parameter_gets_a_finite_gradient(make_vocoder, name, batch):
     assert all(parameter.grad is None for parameter in model.discriminators.parameters())
 
 
+def test_the_pitch_of_a_vocos_is_learned_in_semitones(make_vocoder):
+    model = make_vocoder("vocos")
+    torch.nn.init.zeros_(model.generator.harmonics.layers[-1].weight)
+    torch.nn.init.constant_(model.generator.harmonics.layers[-1].bias, math.log(400.0 / 150.0))  # it says 400 Hz
+    times = torch.arange(32 * 256) / 22050
+    tone = sum(0.2 / n * torch.sin(2 * math.pi * 200.0 * n * times) for n in range(1, 6))[None]
+    batch = SegmentBatch(["a"], tone, torch.zeros(1, 80, 32))
+    assert model.own_losses(batch)["pitch"].item() == pytest.approx(12.0, abs=0.1)  # an octave
+
+
 @both
 def test_one_batch_overfits(make_vocoder, name, batch, tmp_path):
     model = make_vocoder(name, adversarial_from_step=None, optim={"lr": 3e-3})
@@ -141,6 +152,8 @@ def test_a_checkpoint_resumes_as_if_never_stopped(make_vocoder, name, batch, tmp
     fit(resumed, batch, 4, tmp_path, ckpt_path=path)
     for key, value in straight.state_dict().items():
         assert torch.allclose(value, resumed.state_dict()[key], atol=1e-6), key
+    betas = {tuple(optimizer.param_groups[0]["betas"]) for optimizer in resumed.trainer.optimizers}
+    assert betas == {tuple(resumed.cfg.optim.betas)}
     for optimizer in resumed.trainer.optimizers:  # the generator's and the discriminators'
         assert {int(entry["step"]) for entry in optimizer.state_dict()["state"].values()} == {4}
 
