@@ -94,3 +94,25 @@ def test_an_acoustic_graph_that_makes_nan_is_refused(toy_export: Toys) -> None:
         row = parity.acoustic_row(model, session, "fp32", case, asked)
         assert (row.faults == ()) is right
         assert right or "mel differs by nan" in row.faults[0]
+
+
+class TwoFramesMore(OnnxSession):
+    """Half a frame from another duration, and two frames off: a tie explains one."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        got = super().run(*args, **kwargs)
+        own = int(got["durations"][0, 0])
+        got["durs_predicted"][0, 0] = own + 1.5
+        got["durations"][0, 0] = own + 2
+        return got
+
+
+def test_a_tie_of_rounding_explains_one_frame_and_no_more(toy_export: Toys) -> None:
+    model, graph = _nemo.restore(toy_export.acoustic), toy_export.bundle.dir / "acoustic.onnx"
+    voices = np.stack([model.base_voice(voice.name).vector for voice in model.voices])
+    case = next(case for case in parity.CASES)
+    asked = parity.ask(model, case, 0, voices, np.zeros((1, model.style_size), np.float32))
+    asked.pace[...] = 1.0
+    row = parity.acoustic_row(model, TwoFramesMore(graph, threads=1), "fp32", case, asked)
+    assert row.faults[0].startswith("1 of ")
+    assert row.faults[0].endswith("durations differ")

@@ -243,6 +243,7 @@ def test_tokens_by_range_by_number_and_by_curve(pipeline: Pipeline, plain: Speec
         ("zzzz: pitch=3", "no word 'zzzz' in the text; it has seven, boats, never"),
         ("boats never seven: pitch=1", "no word 'boats never seven'"),
         ("boats nobody: pitch=1", "no word 'boats nobody'"),
+        ("ten nobody: pitch=1", "no word 'ten nobody'"),  # a full stop stands between them
         ("...: pitch=1", "no word '...'"),
         ("#14: pitch=3", "'#14': the text has 13 words"),
         ("#0: pitch=3", "numbers count from 1"),

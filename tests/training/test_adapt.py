@@ -26,7 +26,7 @@ from nemo_ext.config import compose
 from nemo_ext.corpus.manifest import Corpus
 from nemo_ext.errors import NemoExtError
 from nemo_ext.synthesis.pipeline import Pipeline
-from nemo_ext.training import adapt_report, alignments
+from nemo_ext.training import adapt_report, alignments, voice_fit
 from nemo_ext.training.adapt import _named_styles, adapt, learn, make
 from nemo_ext.training.adapt_config import AdaptConfig, recipe_for
 from nemo_ext.training.adapt_data import _held_out, gather
@@ -86,6 +86,20 @@ def test_what_is_looked_at_is_the_mean_over_the_last_steps(base: Any, monkeypatc
     fit.on_validation_epoch_end()
     torch.testing.assert_close(fit.best[2], expected)
     assert not torch.allclose(fit.best[2], fit.vector())
+
+
+def test_the_held_out_loss_is_the_mean_over_frames_not_over_batches(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = VoiceFit(base, base.voice_vector("ada"), {"embedding": 1e-2}, 0.0, lambda batch: None)  # type: ignore[arg-type]
+    fit.begin({"loss": 9.0}, patience=0)
+    monkeypatch.setattr(VoiceFit, "_losses", lambda *_: (None, None))
+    monkeypatch.setattr(VoiceFit, "log_dict", lambda *_, **__: None)
+    monkeypatch.setattr(VoiceFit, "global_step", 1)
+    for frames, loss in ((10, 1.0), (30, 3.0)):
+        here = {"loss": torch.tensor(loss), "mel_l1": torch.tensor(loss)}
+        monkeypatch.setattr(voice_fit, "_measured", lambda *_, here=here: here)
+        fit.validation_step(SimpleNamespace(ids=["a"], mel_lens=torch.tensor([frames])), 0)  # type: ignore[arg-type]
+    fit.on_validation_epoch_end()
+    assert fit.history[-1][1]["loss"] == pytest.approx(2.5)
 
 
 def test_the_base_is_left_as_it_was(adapted: Any, base: Any) -> None:

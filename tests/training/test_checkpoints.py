@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -61,6 +62,16 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(toy, tmp_path, model, st
         toy(out, *more, model=model)
         assert f"resuming from step {stop} of 11" in capfd.readouterr().err
         assert losses(out) == losses(tmp_path / "whole")
+
+
+def test_random_numbers_are_of_a_seed_a_step_and_a_part_of_it():
+    def drawn(seed: int, step: int, part: int = 0) -> float:
+        trainer = SimpleNamespace(accumulate_grad_batches=2, global_step=step, global_rank=0)
+        Chance(seed).on_train_batch_start(trainer, None, None, part)
+        return torch.rand(1).item()
+
+    assert drawn(0, 3) == drawn(0, 3)
+    assert len({drawn(0, 3), drawn(0, 4), drawn(1, 3), drawn(0, 3, 1)}) == 4
 
 
 def test_the_epochs_above_end_where_they_are_stopped(toy, tmp_path):

@@ -81,7 +81,7 @@ def test_the_loss_of_a_validation_is_the_sum_of_what_does_not_grow_with_training
     model.validation_step(batch, 0)
     losses, _, _ = model.learn(batch)
     losses = fastpitch_parts.in_proportion(losses, batch)
-    assert float(losses["bin"]) > 0.01
+    assert losses["bin"].item() > 0.01
     counted = sum(losses[name] for name in ("mel", "duration", "pitch", "energy", "align") if name in losses)
     assert torch.allclose(told["loss"], counted, rtol=1e-4)
 
